@@ -1,0 +1,162 @@
+"""What an environment gives to the rest of the workbench, and many environments stepped in lock step.
+
+An ``Environment`` (what ``configs/env/<name>.yaml`` instantiates) describes a family of worlds: its trajectory
+specification, how to make one (``gymnasium.Env``) or many (``BatchEnv``), and how its own expert generates data.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from maskbench.errors import EnvError
+from maskbench.trajectory import Episode, TrajectorySpec
+
+if TYPE_CHECKING:
+    import gymnasium
+
+#: Values of the state factors: name -> array, with one leading axis per batch where batched.
+Observation = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What ``n`` environments answered to one action each.
+
+    observation: state factors ``(n, *shape)`` after the step (never that of a following episode: nothing resets by itself).
+    reward:      ``(n,)`` float32.
+    terminated, truncated: ``(n,)`` bool.
+    events:      per environment the names of what happened in this step (``"goal"``, ``"key"`` ...).
+    """
+
+    observation: Observation
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    events: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an episode begins when the seed alone does not say: a saved simulator state, e.g. a dm_control physics row."""
+
+    simulator: np.ndarray
+
+
+class BatchEnv(ABC):
+    """``num_slots`` environments in lock step. A slot's future depends only on its own seed, start and actions."""
+
+    num_slots: int
+
+    @abstractmethod
+    def reset(self, slots: Sequence[int], seeds: Sequence[int], starts: Sequence[Start | None] | None = None) -> Observation:
+        """Begins new episodes in ``slots``; returns their state factors ``(len(slots), *shape)``."""
+
+    @abstractmethod
+    def step(self, slots: Sequence[int], actions: np.ndarray) -> StepBatch:
+        """Applies ``actions`` ``(len(slots), *action_shape)`` (class indices where actions are discrete)."""
+
+    @abstractmethod
+    def render(self, slot: int) -> np.ndarray:
+        """Picture ``(H, W, 3)`` uint8 of one slot."""
+
+    def close(self) -> None:  # noqa: B027 - most environments hold nothing
+        """Frees simulators and renderers."""
+
+
+class Environment(ABC):
+    """A family of worlds. Subclasses are built from YAML with plain arguments and hold no simulator state."""
+
+    #: Conditioned queries for which this environment can say what to ask for (``bc`` needs nothing).
+    queries: ClassVar[tuple[str, ...]] = ("bc",)
+
+    name: str
+    #: Steps after which an episode is truncated.
+    horizon: int
+    #: State and action factors, plus reward, return and simulator factors that generated data carries.
+    spec: TrajectorySpec
+
+    @abstractmethod
+    def make(self) -> gymnasium.Env[Any, Any]:
+        """One environment. Its observation space is a ``Dict`` of the state factors of ``spec``; ``info["events"]`` is a
+        tuple of event names; ``reset(seed=..., options={"simulator": row})`` starts from a saved simulator state where
+        the specification has a simulator factor."""
+
+    def make_batch(self, num_slots: int) -> BatchEnv:
+        """Many environments in lock step; vectorised where the family overrides this, a loop over ``make()`` otherwise."""
+        return LoopedBatch([self.make() for _ in range(num_slots)])
+
+    @abstractmethod
+    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+        """Episodes of the family's own expert or data policy; episode ``i`` depends on ``(seed, i, options)`` only."""
+
+    def goal(self, env_seed: int) -> Mapping[str, np.ndarray] | None:
+        """State-factor values that this environment's own task asks to reach, or None. A factor that is left out, or a NaN
+        entry, is not asked for."""
+        return None
+
+    def score(self, episode_return: float) -> Mapping[str, float]:
+        """Reference scores derived from a return (D4RL's normalised score), by name."""
+        return {}
+
+    def goal_distance(self, observation: Observation, goal: Observation) -> np.ndarray:
+        """``(n,)`` Euclidean distance over the continuous state factors of ``goal`` plus the count of unequal discrete ones."""
+        total = np.zeros(len(next(iter(observation.values()))), dtype=np.float64)
+        for name, want in goal.items():
+            factor, have = self.spec[name], observation[name]
+            if factor.kind == "discrete":
+                total += have != want
+            else:
+                gap = np.nan_to_num(np.asarray(have, np.float64) - np.asarray(want, np.float64))
+                total += np.square(gap).reshape(len(total), -1).sum(1)
+        continuous = any(self.spec[n].kind == "continuous" for n in goal)
+        return np.sqrt(total) if continuous else total
+
+
+@dataclass
+class LoopedBatch(BatchEnv):
+    """A plain loop over single environments: the fastest choice for all but slow simulators."""
+
+    envs: list[gymnasium.Env[Any, Any]]
+    num_slots: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.num_slots = len(self.envs)
+
+    def reset(self, slots: Sequence[int], seeds: Sequence[int], starts: Sequence[Start | None] | None = None) -> Observation:
+        rows = []
+        for i, slot in enumerate(slots):
+            start = starts[i] if starts is not None else None
+            options = None if start is None else {"simulator": start.simulator}
+            rows.append(self.envs[slot].reset(seed=int(seeds[i]), options=options)[0])
+        return _stack(rows)
+
+    def step(self, slots: Sequence[int], actions: np.ndarray) -> StepBatch:
+        if len(actions) != len(slots):
+            raise EnvError(f"{len(slots)} slots need {len(slots)} actions; found {len(actions)}")
+        rows = [self.envs[s].step(a) for s, a in zip(slots, actions, strict=True)]
+        return StepBatch(
+            observation=_stack([r[0] for r in rows]),
+            reward=np.array([r[1] for r in rows], np.float32),
+            terminated=np.array([r[2] for r in rows], bool),
+            truncated=np.array([r[3] for r in rows], bool),
+            events=tuple(tuple(r[4].get("events", ())) for r in rows),
+        )
+
+    def render(self, slot: int) -> np.ndarray:
+        frame = self.envs[slot].render()
+        if not isinstance(frame, np.ndarray):
+            raise EnvError(f"{self.envs[slot]} renders no picture; make it with render_mode='rgb_array'")
+        return frame
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()
+
+
+def _stack(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.stack([np.asarray(r[name]) for r in rows]) for name in rows[0]} if rows else {}
