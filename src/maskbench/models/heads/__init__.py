@@ -1,0 +1,58 @@
+"""Heads and how they are chosen: by the kind of the factor unless a configuration says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from maskbench.errors import ConfigError
+from maskbench.models.heads.base import Head, Net
+from maskbench.models.heads.bins import BinsHead
+from maskbench.models.heads.categorical import CategoricalHead
+from maskbench.models.heads.regression import GaussianHead, RegressionHead, Target
+from maskbench.trajectory import Factor, TrajectorySpec
+
+__all__ = ["BinsHead", "CategoricalHead", "GaussianHead", "Head", "HeadChoice", "RegressionHead", "build_head", "build_heads"]
+
+
+@dataclass(frozen=True)
+class HeadChoice:
+    """How the factors of one role are predicted.
+
+    kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` on a discrete factor
+          is ``categorical`` with its focal weight: classes are bins already.
+    """
+
+    kind: Literal["auto", "mse", "gaussian", "categorical", "bins"] = "auto"
+    target: Target = "raw"
+    tanh: bool = False
+    std: float | None = None
+    focal_gamma: float = 0.0
+    num_bins: int = 24
+    offset_scale: float = 10.0
+    predict_offsets: bool = True
+
+
+def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "linear", bias: bool = True) -> Head:
+    """The head of one factor. Raises ConfigError where the kinds do not fit."""
+    if factor.kind == "discrete":
+        if choice.kind in ("mse", "gaussian"):
+            raise ConfigError(f"factor '{factor.name}' is discrete: its head must be 'categorical', not '{choice.kind}'")
+        return CategoricalHead(factor, n_embd, net, choice.focal_gamma, bias)
+    if choice.kind == "categorical":
+        raise ConfigError(f"factor '{factor.name}' is continuous: 'categorical' needs classes; use 'bins', 'mse' or 'gaussian'")
+    if choice.kind == "bins":
+        return BinsHead(
+            factor, n_embd, net, choice.num_bins, choice.focal_gamma, choice.offset_scale, choice.predict_offsets, bias=False
+        )
+    if choice.kind == "gaussian":
+        return GaussianHead(factor, n_embd, net, choice.std, choice.tanh, bias)
+    return RegressionHead(factor, n_embd, net, choice.target, choice.tanh, bias)
+
+
+def build_heads(
+    spec: TrajectorySpec, n_embd: int, choices: Mapping[str, HeadChoice], net: Net = "linear", bias: bool = True
+) -> dict[str, Head]:
+    """One head per factor of ``spec``; ``choices`` by role, ``auto`` where a role is not named."""
+    return {f.name: build_head(f, n_embd, choices.get(f.role, HeadChoice()), net, bias) for f in spec}

@@ -1,0 +1,81 @@
+"""The one contract of masking: a scheme draws, per row of a batch, what is visible and what is asked for.
+
+Polarity is positive everywhere: True = visible, True = predicted.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from maskbench.tokens.layout import Attend, TokenLayout
+from maskbench.trajectory import Window
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """What a model may see and what it is asked.
+
+    visible: ``(B, T, F)`` bool, cells given as input.
+    predict: ``(B, T, F)`` bool, cells that enter the loss or are asked for.
+    attend:  which tokens may look at which.
+    max_visible: upper bound of visible tokens in any row where the scheme knows it without looking; autoencoders then
+             need no synchronisation to size their input.
+    """
+
+    visible: Tensor
+    predict: Tensor
+    attend: Attend = "bidirectional"
+    max_visible: int | None = None
+
+    def within(self, window: Window) -> MaskSet:
+        """Hides padding and asks nothing of it."""
+        if window.valid is None:
+            return self
+        real = window.valid[..., None]
+        return replace(self, visible=self.visible & real, predict=self.predict & real)
+
+
+class MaskScheme(ABC):
+    """A rule that gives a ``MaskSet`` for any layout. The same object serves training, evaluation and rollouts."""
+
+    attend: Attend = "bidirectional"
+
+    def outputs(self, layout: TokenLayout) -> tuple[str, ...]:
+        """Factors that the scheme may ask for: those that need a head."""
+        return layout.spec.names
+
+    @abstractmethod
+    def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
+        """Draws masks for ``batch`` rows on the generator's device.
+
+        step: optimiser step, for schemes that cycle. The draw is a pure function of the generator's state and the step.
+        """
+
+
+def rand(generator: Generator, *shape: int) -> Tensor:
+    """U[0, 1) float32 on the generator's device."""
+    return torch.rand(*shape, generator=generator, device=generator.device)
+
+
+def choose(generator: Generator, high: int, batch: int, low: int = 0) -> Tensor:
+    """``(batch,)`` integers uniform on ``low .. high - 1``."""
+    return torch.randint(low, high, (batch,), generator=generator, device=generator.device)
+
+
+def cells(layout: TokenLayout, rules: Mapping[str, Tensor], batch: int, device: torch.device | str) -> Tensor:
+    """``(B, T, F)`` bool from per-selector rules ``(B, T)`` or ``(T,)``; cells that no rule names are False.
+
+    A selector is a role, a factor, or the part of a split factor; the most specific one wins, so that parts of a state
+    can be masked apart. Selectors that match nothing are ignored: a scheme may speak of returns where there are none.
+    """
+    grid = torch.zeros(batch, layout.length, len(layout.spec), dtype=torch.bool, device=device)
+    for i, f in enumerate(layout.spec):
+        rule = next((rules[k] for k in (f.name, f.parent, f.role) if k in rules), None)
+        if rule is not None:
+            grid[:, :, i] = rule
+    return grid

@@ -1,0 +1,93 @@
+"""The masked autoencoder of MAE, MaskDP and MTM: the encoder sees visible tokens only, the decoder all positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maskbench.masking.scheme import MaskSet
+from maskbench.models.embedding import CellEmbedding, Hidden
+from maskbench.models.encoder import padding_keys
+from maskbench.models.heads import Head
+from maskbench.models.positions import build_positions
+from maskbench.models.sequence import SequenceModel
+from maskbench.models.transformer import Transformer, initialise
+from maskbench.tokens.layout import TokenLayout
+from maskbench.trajectory import Window
+
+
+class Autoencoder(SequenceModel):
+    """Encoder on the visible tokens, mask tokens elsewhere, decoder, heads.
+
+    style: ``maskdp`` (spec 2.1 - 2.5): halved sin-cos positions over the token index, one mask token, one Linear per stream
+           in front of the decoder. ``mtm`` (spec 6.1): positions over the timestep, a learned embedding per stream and a
+           mask token per stream.
+    """
+
+    def __init__(
+        self,
+        layout: TokenLayout,
+        heads: Mapping[str, Head],
+        n_enc_layer: int = 3,
+        n_dec_layer: int = 2,
+        n_head: int = 4,
+        n_embd: int = 256,
+        n_inner: int | None = None,
+        dropout: float = 0.0,
+        style: Literal["maskdp", "mtm"] = "maskdp",
+        hidden: Hidden = "zero",
+    ) -> None:
+        super().__init__(layout, heads)
+        s = len(layout.streams)
+        self.mtm = style == "mtm"
+        self.embed = CellEmbedding(layout, n_embd, hidden)
+        self.positions = build_positions("sincos_half", layout.length if self.mtm else layout.num_tokens, n_embd)
+        self.encoder = Transformer(n_enc_layer, n_head, n_embd, n_inner, dropout)
+        self.mask_token = nn.Parameter(torch.randn(s if self.mtm else 1, n_embd) * 0.02)
+        self.decoder_embed = nn.ModuleList(nn.Linear(n_embd, n_embd) for _ in range(s))
+        self.decoder = Transformer(n_dec_layer, n_head, n_embd, n_inner, dropout, final_norm=self.mtm)
+        if self.mtm:
+            self.stream_embed = nn.Parameter(torch.randn(2, s, n_embd) * 0.02)  # encoder's and decoder's
+        initialise(self, "xavier")
+
+    def _place(self, layout: TokenLayout, side: int) -> Tensor:
+        """``(N, D)``: where a token sits and, for MTM, what it is."""
+        device = self.mask_token.device
+        if not self.mtm:
+            return self.positions(layout.num_tokens)
+        time = self.positions(layout.length)[layout.token_timesteps.to(device)]
+        return time + self.stream_embed[side, layout.token_streams.to(device)]
+
+    def states(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+        x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)  # (B, N, D)
+        shown = layout.tokens_with(masks.visible)  # (B, N)
+        z = self.encode(x, shown, masks.max_visible)
+        y = torch.where(shown[..., None], z, self._mask_tokens(layout).to(z.dtype))
+        y = self._stream_linear(y, layout) + self._place(layout, 1)
+        return self.decoder(y, keys=padding_keys(window, layout))
+
+    def encode(self, x: Tensor, shown: Tensor, bound: int | None) -> Tensor:
+        """Encoder states ``(B, N, D)`` of the visible tokens, computed on no more than ``bound`` tokens a row; the rest of the
+        result is undefined."""
+        count = shown.sum(1)
+        keep = max(1, int(count.max()) if bound is None else min(bound, x.shape[1]))
+        index = shown.to(torch.uint8).argsort(1, descending=True, stable=True)[:, :keep]  # visible first, in order
+        at = index[..., None].expand(-1, -1, x.shape[-1])
+        keys = torch.arange(keep, device=x.device) < count[:, None].clamp(min=1)  # a row with nothing visible keeps one blank
+        ragged = x.is_cuda or not bool(keys.all())
+        z = self.encoder(x.gather(1, at), keys=keys if ragged else None)
+        return torch.zeros_like(x, dtype=z.dtype).scatter(1, at, z)
+
+    def _mask_tokens(self, layout: TokenLayout) -> Tensor:
+        """``(N, D)`` or ``(1, D)``."""
+        return self.mask_token[layout.token_streams.to(self.mask_token.device)] if self.mtm else self.mask_token
+
+    def _stream_linear(self, y: Tensor, layout: TokenLayout) -> Tensor:
+        if len(self.decoder_embed) == 1:
+            return self.decoder_embed[0](y)
+        b, s = y.shape[0], len(layout.streams)
+        grid = y.view(b, layout.length, s, -1) if layout.order == "time" else y.view(b, s, layout.length, -1).transpose(1, 2)
+        return layout.to_sequence(torch.stack([lin(grid[:, :, i]) for i, lin in enumerate(self.decoder_embed)], 2))

@@ -1,0 +1,72 @@
+"""From the loss of each predicted cell to one number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from maskbench.masking.scheme import MaskSet
+from maskbench.models.sequence import SequenceModel
+from maskbench.trajectory import Window
+
+
+class Objective:
+    """Loss over the cells that a mask asks for.
+
+    weights:   per factor name or role, 1 where not named; 0 leaves a factor out (uniMASK's return-to-go).
+    reduction: ``factor`` averages over the predicted cells of each factor, then sums over factors (uniMASK 2.4; MaskDP's
+               total loss); parts of a split factor count as one factor, weighted by width. ``pooled`` averages over all
+               predicted cells of all factors at once (MaskDP's masked loss).
+    """
+
+    def __init__(self, weights: Mapping[str, float] | None = None, reduction: Literal["factor", "pooled"] = "factor") -> None:
+        self.weights, self.reduction = dict(weights or {}), reduction
+
+    def weight(self, model: SequenceModel, name: str) -> float:
+        """Weight of a factor: by its name, that of the factor it was split from, or its role."""
+        f = model.layout.spec[name]
+        return next((self.weights[k] for k in (f.name, f.parent, f.role) if k in self.weights), 1.0)
+
+    def cells(self, model: SequenceModel, window: Window, masks: MaskSet) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
+        """Loss terms ``(B, T)`` per factor and term, and the cells ``(B, T, F)`` bool that they count for."""
+        layout = model.layout.with_length(window.length)
+        masks = masks.within(window)
+        asked = masks.predict & model.readable(layout, masks.attend).to(masks.predict.device)
+        names = [n for n in model.outputs if self.weight(model, n) != 0]
+        params = model(window, masks, only=names)
+        head = _unwrapped(model).head
+        return {n: head(n).losses(params[n], window.values[n]) for n in names}, asked
+
+    def __call__(self, model: SequenceModel, window: Window, masks: MaskSet) -> dict[str, Tensor]:
+        """``loss`` (differentiable), and per factor the detached value of every term under ``<factor>/<term>``."""
+        terms, asked = self.cells(model, window, masks)
+        total: dict[str, Tensor] = {}  # parent factor -> summed loss
+        count: dict[str, Tensor] = {}
+        weight: dict[str, float] = {}
+        logs: dict[str, Tensor] = {}
+        for name, parts in terms.items():
+            factor = model.layout.spec[name]
+            cells = asked[:, :, model.layout.column(name)]
+            width = factor.width if factor.parent != factor.name else 1
+            summed = torch.stack([torch.where(cells, v, 0.0).sum() for v in parts.values()])
+            number = cells.sum()
+            for term, value in zip(parts, summed.detach(), strict=True):
+                logs[f"{name}/{term}"] = value / number.clamp(min=1)
+            total[factor.parent] = total.get(factor.parent, 0.0) + width * summed.sum()
+            count[factor.parent] = count.get(factor.parent, 0) + width * number
+            weight[factor.parent] = self.weight(model, name)
+        if self.reduction == "pooled":
+            pooled = torch.stack([weight[k] * total[k] for k in total]).sum()
+            loss = pooled / torch.stack([count[k] for k in count]).sum().clamp(min=1)
+        else:
+            loss = torch.stack([weight[k] * total[k] / count[k].clamp(min=1) for k in total]).sum()
+        return {"loss": loss, **logs}
+
+
+def _unwrapped(model: SequenceModel) -> SequenceModel:
+    """The module inside Fabric's or DDP's wrapper."""
+    inner = getattr(model, "_forward_module", model)
+    return getattr(inner, "module", inner)

@@ -1,0 +1,96 @@
+"""What every sequence model does around its trunk: embed cells, read token states back at the right place, score them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from maskbench.errors import ConfigError
+from maskbench.masking.scheme import MaskSet
+from maskbench.models.heads import Head
+from maskbench.tokens.layout import Attend, TokenLayout
+from maskbench.trajectory import Window
+
+
+class SequenceModel(nn.Module):
+    """``(window, masks) -> parameters of a distribution over every cell of every factor``.
+
+    Subclasses turn embedded tokens into token states; heads live here, one per factor that the model predicts.
+    """
+
+    #: The attention rules that the trunk can follow.
+    attends: tuple[Attend, ...] = ("bidirectional",)
+
+    def __init__(self, layout: TokenLayout, heads: Mapping[str, Head]) -> None:
+        super().__init__()
+        self.layout = layout
+        self.heads = nn.ModuleDict({_key(name): head for name, head in heads.items()})
+        self.outputs = tuple(n for n in layout.spec.names if n in heads)
+        if not self.outputs:
+            raise ConfigError(f"a model must predict something: no head is for a factor of {list(layout.spec.names)}")
+        self._readouts: dict[tuple[int, Attend, torch.device], list[slice | Tensor]] = {}
+
+    def head(self, name: str) -> Head:
+        """The head of a factor."""
+        return cast(Head, self.heads[_key(name)])
+
+    @abstractmethod
+    def states(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+        """Token states ``(B, N, D)`` in the order of ``layout``, which has the window's length."""
+
+    def forward(
+        self, window: Window, masks: MaskSet, only: Sequence[str] | None = None, at: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Distribution parameters per factor.
+
+        only: the factors to compute, None for all.
+        at:   ``(B,)`` int64, one timestep per row; None computes all T.
+        Returns per factor ``(B, T, P)``, or ``(B, 1, P)`` with ``at``. Cells that ``readable`` excludes hold no answer.
+        """
+        if masks.attend not in self.attends:
+            raise ConfigError(f"{type(self).__name__} follows {list(self.attends)} attention; the scheme asks for '{masks.attend}'")
+        masks = masks.within(window)
+        layout = self.layout.with_length(window.length)
+        h = self.states(window, masks, layout)
+        where = self._readout(layout, masks.attend, h.device)
+        result = {}
+        for name in only if only is not None else self.outputs:
+            tokens = where[layout.column(name)]
+            picked = h[:, tokens]
+            if at is not None:
+                picked = picked[torch.arange(len(h), device=h.device), at][:, None]
+            result[name] = self.head(name)(picked)
+        return result
+
+    def readable(self, layout: TokenLayout, attend: Attend) -> Tensor:
+        """``(T, F)`` bool: cells that some token may predict (a causal model cannot predict its first token)."""
+        return layout.readout(attend) >= 0
+
+    def _readout(self, layout: TokenLayout, attend: Attend, device: torch.device) -> list[slice | Tensor]:
+        """Per factor the ``T`` tokens at which it is read: a slice wherever they are evenly spaced, which costs no copy."""
+        key = (layout.length, attend, device)
+        if key not in self._readouts:
+            columns = layout.readout(attend).clamp(min=0).T
+            self._readouts[key] = [_as_slice(c) or c.to(device) for c in columns]
+        return self._readouts[key]
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def _as_slice(index: Tensor) -> slice | None:
+    """The slice that picks ``index`` ``(T,)``, or None where its steps are uneven."""
+    first, step = int(index[0]), int(index[1] - index[0]) if len(index) > 1 else 1
+    if step < 1 or not torch.equal(index, first + step * torch.arange(len(index))):
+        return None
+    return slice(first, int(index[-1]) + 1, step)
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "__")  # module names may hold no dot

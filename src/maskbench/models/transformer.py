@@ -1,0 +1,106 @@
+"""Transformer blocks on PyTorch's fused attention: the one trunk under every sequence model here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskbench.errors import ConfigError
+
+Norm = Literal["pre", "post"]
+Activation = Literal["relu", "gelu"]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; queries, keys and values come from one fused projection."""
+
+    def __init__(self, n_embd: int, n_head: int, dropout: float) -> None:
+        super().__init__()
+        if n_embd % n_head:
+            raise ConfigError(f"n_embd must be a multiple of n_head; found {n_embd} and {n_head}")
+        self.n_head, self.dropout = n_head, dropout
+        self.qkv = nn.Linear(n_embd, 3 * n_embd)
+        self.out = nn.Linear(n_embd, n_embd)
+
+    def forward(self, x: Tensor, causal: bool, keys: Tensor | None) -> Tensor:
+        """x ``(B, N, D)``; keys ``(B, N)`` bool, True = may be looked at, or None for all."""
+        b, n, d = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)  # 3 x (B, H, N, D/H)
+        mask = None if keys is None else keys[:, None, None, :]  # (B, 1, 1, N): never a dense (B, H, N, N) matrix
+        if mask is not None and causal:
+            mask = mask & torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
+        p = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal and mask is None)
+        return self.out(y.transpose(1, 2).reshape(b, n, d))  # (B, N, D)
+
+
+class Block(nn.Module):
+    """Attention and MLP with residuals; ``pre`` normalises their inputs (GPT, MAE), ``post`` their sums (BERT)."""
+
+    def __init__(self, n_embd: int, n_head: int, n_inner: int, dropout: float, activation: Activation, norm: Norm) -> None:
+        super().__init__()
+        self.pre = norm == "pre"
+        self.attention = Attention(n_embd, n_head, dropout)
+        self.norm1, self.norm2 = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
+        self.up, self.down = nn.Linear(n_embd, n_inner), nn.Linear(n_inner, n_embd)
+        self.activation = F.relu if activation == "relu" else F.gelu
+        self.drop = nn.Dropout(dropout)
+        self.drop_inner = nn.Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
+
+    def mlp(self, x: Tensor) -> Tensor:
+        return self.down(self.drop_inner(self.activation(self.up(x))))
+
+    def forward(self, x: Tensor, causal: bool, keys: Tensor | None) -> Tensor:
+        if self.pre:
+            x = x + self.drop(self.attention(self.norm1(x), causal, keys))
+            return x + self.drop(self.mlp(self.norm2(x)))
+        x = self.norm1(x + self.drop(self.attention(x, causal, keys)))
+        return self.norm2(x + self.drop(self.mlp(x)))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks.
+
+    n_inner: width of the MLP, None for ``4 * n_embd``.
+    final_norm: one more LayerNorm at the end (GPT, MAE's encoder).
+    """
+
+    def __init__(
+        self,
+        n_layer: int,
+        n_head: int,
+        n_embd: int,
+        n_inner: int | None = None,
+        dropout: float = 0.0,
+        activation: Activation = "gelu",
+        norm: Norm = "pre",
+        final_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        inner = n_inner or 4 * n_embd
+        self.blocks = nn.ModuleList(Block(n_embd, n_head, inner, dropout, activation, norm) for _ in range(n_layer))
+        self.norm = nn.LayerNorm(n_embd) if final_norm else nn.Identity()
+
+    def forward(self, x: Tensor, causal: bool = False, keys: Tensor | None = None) -> Tensor:
+        """x ``(B, N, D)`` to ``(B, N, D)``."""
+        for block in self.blocks:
+            x = block(x, causal, keys)
+        return self.norm(x)
+
+
+def initialise(module: nn.Module, scheme: Literal["normal", "xavier"]) -> None:
+    """Weights of every Linear below ``module``: N(0, 0.02) (GPT) or Xavier-uniform (MAE); biases zero, LayerNorm 1/0."""
+    for m in module.modules():
+        if isinstance(m, nn.Linear):
+            if scheme == "normal":
+                nn.init.normal_(m.weight, 0.0, 0.02)
+            else:
+                nn.init.xavier_uniform_(m.weight)
+            if m.bias is not None:
+                nn.init.zeros_(m.bias)
+        elif isinstance(m, nn.LayerNorm):
+            nn.init.ones_(m.weight)
+            nn.init.zeros_(m.bias)
