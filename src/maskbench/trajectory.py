@@ -51,6 +51,9 @@ class Factor:
             raise DataError(f"discrete factor '{self.name}' needs classes >= 2 and shape (); found {self.classes}, {self.shape}")
         if self.kind == "continuous" and (len(self.shape) == 0 or self.classes is not None):
             raise DataError(f"continuous factor '{self.name}' needs a shape and no classes; found {self.shape}, {self.classes}")
+        edges = [0, *(stop for _, _, stop in self.parts)]
+        if self.parts and (edges[:-1] != [start for _, start, _ in self.parts] or edges[-1] != self.width):
+            raise DataError(f"the parts of factor '{self.name}' must tile 0..{self.width}; found {self.parts}")
 
     @property
     def width(self) -> int:
@@ -73,8 +76,20 @@ class Factor:
         """One factor per declared part; per dimension where none is declared."""
         if self.kind != "continuous" or len(self.shape) != 1:
             return (self,)
-        parts = self.parts or tuple((str(i), i, i + 1) for i in range(self.shape[0]))
+        parts = self.parts or tuple((str(i), i, i + 1) for i in range(self.shape[0]))  # parts tile the factor, in order
         return tuple(replace(self, name=f"{self.name}.{n}", shape=(b - a,), parts=()) for n, a, b in parts)
+
+
+def part_slice(whole: Factor, part: str) -> slice:
+    """Where the part called ``<whole>.<part>`` lies in the last axis of ``whole``; everything for ``whole`` itself."""
+    if part == whole.name:
+        return slice(None)
+    start = 0
+    for piece in whole.split():
+        if piece.name == part:
+            return slice(start, start + piece.width)
+        start += piece.width
+    raise DataError(f"'{part}' is no part of factor '{whole.name}'. {did_you_mean(part, [p.name for p in whole.split()])}")
 
 
 @dataclass(frozen=True)

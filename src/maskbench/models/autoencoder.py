@@ -74,7 +74,7 @@ class Autoencoder(SequenceModel):
         result is undefined."""
         count = shown.sum(1)
         keep = max(1, int(count.max()) if bound is None else min(bound, x.shape[1]))
-        index = shown.to(torch.uint8).argsort(1, descending=True, stable=True)[:, :keep]  # visible first, in order
+        index = shown.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :keep]  # visible first, in order
         at = index[..., None].expand(-1, -1, x.shape[-1])
         keys = torch.arange(keep, device=x.device) < count[:, None].clamp(min=1)  # a row with nothing visible keeps one blank
         ragged = x.is_cuda or not bool(keys.all())

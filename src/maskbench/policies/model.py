@@ -1,0 +1,210 @@
+"""Acting from a sequence model: keep each episode's recent cells, ask by mask, decode the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskbench.masking.causal import Returns
+from maskbench.masking.scheme import MaskSet
+from maskbench.models.sequence import SequenceModel
+from maskbench.policies.queries import Query
+from maskbench.tokens.layout import Attend
+from maskbench.trajectory import Factor, TrajectorySpec, Window, part_slice
+
+if TYPE_CHECKING:
+    from maskbench.rollout.plan import PlanRow
+
+
+class Scaling(Protocol):
+    """How the model's continuous values relate to the environment's (``data.normalise.Normaliser``)."""
+
+    def apply(self, name: str, value: Tensor) -> Tensor: ...
+
+    def invert(self, name: str, value: Tensor) -> Tensor: ...
+
+
+class ModelPolicy:
+    """Plays a ``SequenceModel`` in many slots at once; one batched forward a step.
+
+    spec:    factors as the environment gives them (the layout may have split some into parts).
+    query:   what is asked at every step.
+    attend, returns: how the model was trained.
+    horizon: steps of an episode, the budget of rows that set none.
+    """
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        spec: TrajectorySpec,
+        scaling: Scaling,
+        query: Query,
+        attend: Attend,
+        returns: Returns,
+        horizon: int,
+        num_slots: int,
+    ) -> None:
+        self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
+        self.attend, self.returns, self.horizon = attend, returns, horizon
+        self.layout = model.layout
+        self.device = next(model.parameters()).device
+        self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
+        k = self.layout.length
+        self.cells: dict[str, Tensor] = {f.name: _blank(f, num_slots, k, self.device) for f in self.layout.spec}
+        self.goals: dict[str, Tensor] = {f.name: _blank(f, num_slots, 1, self.device)[:, 0] for f in self._states}
+        self.has_goal = torch.zeros(num_slots, dtype=torch.bool, device=self.device)
+        self.keep = torch.zeros(num_slots, dtype=torch.long, device=self.device)
+        self.now = torch.full((num_slots,), -1, dtype=torch.long, device=self.device)
+        self.time = np.zeros(num_slots, np.int64)
+        self.budget = np.zeros(num_slots, np.int64)
+        self.wanted = np.zeros(num_slots, np.float64)
+        self.noise: list[np.random.Generator | None] = [None] * num_slots
+        self.plans: dict[int, np.ndarray] = {}
+
+    @property
+    def _states(self) -> tuple[Factor, ...]:
+        return self.layout.spec.with_role("state")
+
+    def reset(self, slots: np.ndarray, rows: Sequence[PlanRow]) -> None:
+        """Starts an episode in each slot; its noise comes from the row's policy seed alone."""
+        at = torch.as_tensor(slots, device=self.device)
+        for cell in self.cells.values():
+            cell[at] = 0
+        self.now[at] = -1
+        self.time[slots] = 0
+        k = self.layout.length
+        for slot, row in zip(slots, rows, strict=True):
+            slot = int(slot)
+            self.budget[slot] = row.budget or self.horizon
+            self.wanted[slot] = row.target_return if row.target_return is not None else 0.0
+            self.noise[slot] = np.random.Generator(np.random.Philox(key=row.policy_seed))
+            self.plans.pop(slot, None)
+            self.has_goal[slot] = row.goal is not None
+            fits = self.query.name != "goal" or self.budget[slot] <= k
+            history = self.query.history if self.query.history is not None else (k - 1 if fits else 0)
+            self.keep[slot] = min(history, k - 1)
+            if row.goal is not None:
+                for f in self._states:
+                    self.goals[f.name][slot] = self._goal_cell(f, row.goal)
+
+    def _goal_cell(self, f: Factor, goal: Mapping[str, np.ndarray]) -> Tensor:
+        """A goal in model units; entries that are not asked for (NaN) are taken as zero in the environment's units."""
+        if f.parent not in goal:
+            return torch.zeros_like(self.goals[f.name][0])
+        value = torch.nan_to_num(torch.as_tensor(np.asarray(goal[f.parent])))
+        return self._to_model(f, value[None])[0]
+
+    def _to_model(self, f: Factor, value: Tensor) -> Tensor:
+        """Values of the factor that ``f`` is (a part of), ``(n, ...)``, to model units."""
+        if f.kind == "discrete":
+            return value.long().to(self.device)
+        part = value.float()[..., part_slice(self.spec[f.parent], f.name)]
+        return self.scaling.apply(f.name, part.to(self.device))
+
+    def act(self, observations: Mapping[str, np.ndarray], slots: np.ndarray) -> np.ndarray:
+        """Actions ``(n, *shape)`` in the environment's units for the current observations of ``slots``."""
+        with torch.no_grad():
+            self._push(observations, slots)
+            if self.query.mode == "open":
+                return self._follow_plan(slots)
+            at = torch.as_tensor(slots, device=self.device)
+            values = {n: c[at] for n, c in self.cells.items()}
+            window, masks = self._question(values, at, slots)
+            drawn: dict[str, Tensor] = {}
+            for group in self._rounds():
+                params = self.model(window, masks, only=[f.name for f in group], at=self.now[at])
+                for f in group:
+                    cell = self._draw(f, params[f.name][:, 0], slots)
+                    drawn[f.name] = cell
+                    self.cells[f.name][at, self.now[at]] = cell
+                    window.values[f.name][torch.arange(len(at), device=self.device), self.now[at]] = cell  # type: ignore[index]
+                    masks.visible[torch.arange(len(at), device=self.device), self.now[at], self.layout.column(f.name)] = True
+            self.time[slots] += 1
+            return self._to_environment(drawn)
+
+    def record(self, slots: np.ndarray, rewards: np.ndarray) -> None:
+        """The return that is still wanted falls by what was earned."""
+        self.wanted[slots] -= rewards
+
+    def _rounds(self) -> list[list[Factor]]:
+        """Action factors that are drawn together. A causal model whose action is several tokens draws them one by one."""
+        sequential = self.attend == "causal" and len(self.layout.streams) > 1 and len(self.actions) > 1
+        return [[f] for f in self.actions] if sequential else [self.actions]
+
+    def _push(self, observations: Mapping[str, np.ndarray], slots: np.ndarray) -> None:
+        """Writes the current state and return-to-go, shifting windows that are full."""
+        at = torch.as_tensor(slots, device=self.device)
+        full = at[self.now[at] >= self.keep[at]]
+        for cell in self.cells.values():
+            cell[full] = torch.roll(cell[full], -1, dims=1)
+        self.now[at] = torch.minimum(self.now[at] + 1, self.keep[at])
+        for f in self._states:
+            self.cells[f.name][at, self.now[at]] = self._to_model(f, torch.as_tensor(np.asarray(observations[f.parent])))
+        for f in self.layout.spec.with_role("return"):
+            self.cells[f.name][at, self.now[at]] = self._return_cell(f, slots)
+
+    def _return_cell(self, f: Factor, slots: np.ndarray) -> Tensor:
+        wanted = self.wanted[slots]
+        if f.classes is not None:
+            return torch.as_tensor(np.clip(np.rint(wanted) + f.offset, 0, f.classes - 1)).long().to(self.device)
+        whole = self.spec[f.parent]
+        columns = np.stack([wanted, self.time[slots] / 1000.0], 1)[:, : whole.width]
+        return self._to_model(f, torch.as_tensor(columns))
+
+    def _question(self, values: dict[str, Tensor], at: Tensor, slots: np.ndarray) -> tuple[Window, MaskSet]:
+        """The window and masks that put the query to the model."""
+        now, k = self.now[at], self.layout.length
+        remaining = torch.as_tensor(self.budget[slots] - self.time[slots], device=self.device)
+        goal_at = torch.where(self.has_goal[at], torch.clamp(now + remaining, max=k - 1), -1)
+        masks = self.query.masks(now, goal_at, self.layout, self.attend, self.returns)
+        valid = None
+        if self.query.name == "goal":
+            rows = torch.nonzero(goal_at > now)[:, 0]
+            for f in self._states:
+                values[f.name][rows, goal_at[rows]] = self.goals[f.name][at[rows]]
+            end = torch.where(goal_at > now, goal_at, k - 1)
+            valid = torch.arange(k, device=self.device)[None] <= end[:, None]
+        return Window(values, valid), masks
+
+    def _draw(self, f: Factor, params: Tensor, slots: np.ndarray) -> Tensor:
+        head = self.model.head(f.name)
+        if self.query.greedy or head.num_uniforms == 0:
+            return head.mode(params)
+        u = np.stack([self._generator(int(s)).random(head.num_uniforms) for s in slots])
+        return head.sample(params, torch.as_tensor(u, device=self.device), self.query.temperature)
+
+    def _generator(self, slot: int) -> np.random.Generator:
+        generator = self.noise[slot]
+        assert generator is not None, "act() before reset()"
+        return generator
+
+    def _follow_plan(self, slots: np.ndarray) -> np.ndarray:
+        """Plans the whole episode for slots that have no plan yet; plays the plans of all."""
+        fresh = np.array([s for s in slots if int(s) not in self.plans], dtype=np.int64)
+        if len(fresh):
+            at = torch.as_tensor(fresh, device=self.device)
+            window, masks = self._question({n: c[at] for n, c in self.cells.items()}, at, fresh)
+            params = self.model(window, masks, only=[f.name for f in self.actions])
+            plan = self._to_environment({f.name: self.model.head(f.name).mode(params[f.name]) for f in self.actions})
+            for slot, row in zip(fresh, plan, strict=True):
+                self.plans[int(slot)] = row
+        step = np.minimum(self.time[slots], self.layout.length - 1)
+        self.time[slots] += 1
+        return np.stack([self.plans[int(s)][i] for s, i in zip(slots, step, strict=True)])
+
+    def _to_environment(self, drawn: Mapping[str, Tensor]) -> np.ndarray:
+        """Action cells ``(n, ...)`` in model units, parts put together, to the environment's units."""
+        whole = self.spec[self.actions[0].parent]
+        if whole.kind == "discrete":
+            return drawn[whole.name].cpu().numpy()
+        parts = [self.scaling.invert(f.name, drawn[f.name]) for f in self.actions]
+        return torch.cat(parts, -1).float().cpu().numpy()
+
+
+def _blank(f: Factor, num_slots: int, length: int, device: torch.device) -> Tensor:
+    shape = (num_slots, length) if f.kind == "discrete" else (num_slots, length, *f.shape)
+    return torch.zeros(shape, dtype=torch.long if f.kind == "discrete" else torch.float32, device=device)
