@@ -26,7 +26,9 @@ class MissingExtraError(MaskbenchError):
     """An optional dependency is not installed; the message holds the ``pip install`` that brings it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package '{package}', which is not installed. Run: pip install 'maskbench[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed. Run: pip install 'maskbench[{extra}]'"
+        )
 
 
 def did_you_mean(found: str, valid: Iterable[str]) -> str:

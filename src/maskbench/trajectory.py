@@ -48,7 +48,9 @@ class Factor:
 
     def __post_init__(self) -> None:
         if self.kind == "discrete" and (self.classes is None or self.classes < 2 or self.shape != ()):
-            raise DataError(f"discrete factor '{self.name}' needs classes >= 2 and shape (); found {self.classes}, {self.shape}")
+            raise DataError(
+                f"discrete factor '{self.name}' needs classes >= 2 and shape (); found {self.classes}, {self.shape}"
+            )
         if self.kind == "continuous" and (len(self.shape) == 0 or self.classes is not None):
             raise DataError(f"continuous factor '{self.name}' needs a shape and no classes; found {self.shape}, {self.classes}")
         edges = [0, *(stop for _, _, stop in self.parts)]

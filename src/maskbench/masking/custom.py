@@ -19,9 +19,7 @@ class CustomMask(MaskScheme):
     predict: likewise; None asks for the complement of ``visible`` (returns excepted).
     """
 
-    def __init__(
-        self, visible: Mapping[str, Sequence[int]], predict: Mapping[str, Sequence[int]] | None = None
-    ) -> None:
+    def __init__(self, visible: Mapping[str, Sequence[int]], predict: Mapping[str, Sequence[int]] | None = None) -> None:
         self.visible, self.predict = dict(visible), None if predict is None else dict(predict)
 
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:

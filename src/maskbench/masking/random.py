@@ -21,7 +21,6 @@ def _asked(visible: Tensor, predict: Predict) -> Tensor:
     return torch.ones_like(visible) if predict == "all" else ~visible
 
 
-
 class BernoulliMask(MaskScheme):
     """Every state and action cell is hidden independently with probability ``p``; what is hidden is predicted.
 

@@ -10,7 +10,6 @@ from maskbench.masking.scheme import MaskScheme
 from maskbench.models.sequence import SequenceModel
 from maskbench.trajectory import Window
 
-
 #: Predictions of a causal model that are checked against all later cells, spread evenly over factors and timesteps.
 PROBES = 24
 
@@ -80,4 +79,6 @@ def _expect_zero(
         reached = grad.abs().flatten(2).sum(-1) * cells[:, :, model.layout.column(source)]
         if bool((reached > 0).any()):
             at = "" if timestep is None else f" of '{name}' at timestep {timestep}"
-            raise LeakageError(f"the prediction{at} depends on a {what} cell of factor '{source}': {type(model).__name__} leaks")
+            raise LeakageError(
+                f"the prediction{at} depends on a {what} cell of factor '{source}': {type(model).__name__} leaks"
+            )

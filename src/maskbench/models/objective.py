@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskbench.masking.scheme import MaskSet
-from maskbench.models.sequence import SequenceModel
+from maskbench.models.sequence import SequenceModel, unwrap
 from maskbench.trajectory import Window
 
 
@@ -30,19 +30,23 @@ class Objective:
         f = model.layout.spec[name]
         return next((self.weights[k] for k in (f.name, f.parent, f.role) if k in self.weights), 1.0)
 
-    def cells(self, model: SequenceModel, window: Window, masks: MaskSet) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
-        """Loss terms ``(B, T)`` per factor and term, and the cells ``(B, T, F)`` bool that they count for."""
+    def cells(self, wrapped: nn.Module, window: Window, masks: MaskSet) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
+        """Loss terms ``(B, T)`` per factor and term, and the cells ``(B, T, F)`` bool that they count for.
+
+        wrapped: a sequence model, bare or inside the wrappers of Fabric, DDP or compile, through which it is called.
+        """
+        model = unwrap(wrapped)
         layout = model.layout.with_length(window.length)
         masks = masks.within(window)
         asked = masks.predict & model.readable(layout, masks.attend).to(masks.predict.device)
         names = [n for n in model.outputs if self.weight(model, n) != 0]
-        params = model(window, masks, only=names)
-        head = _unwrapped(model).head
-        return {n: head(n).losses(params[n], window.values[n]) for n in names}, asked
+        params = wrapped(window, masks, only=names)
+        return {n: model.head(n).losses(params[n], window.values[n]) for n in names}, asked
 
-    def __call__(self, model: SequenceModel, window: Window, masks: MaskSet) -> dict[str, Tensor]:
+    def __call__(self, wrapped: nn.Module, window: Window, masks: MaskSet) -> dict[str, Tensor]:
         """``loss`` (differentiable), and per factor the detached value of every term under ``<factor>/<term>``."""
-        terms, asked = self.cells(model, window, masks)
+        model = unwrap(wrapped)
+        terms, asked = self.cells(wrapped, window, masks)
         total: dict[str, Tensor] = {}  # parent factor -> summed loss
         count: dict[str, Tensor] = {}
         weight: dict[str, float] = {}
@@ -64,9 +68,3 @@ class Objective:
         else:
             loss = torch.stack([weight[k] * total[k] / count[k].clamp(min=1) for k in total]).sum()
         return {"loss": loss, **logs}
-
-
-def _unwrapped(model: SequenceModel) -> SequenceModel:
-    """The module inside Fabric's or DDP's wrapper."""
-    inner = getattr(model, "_forward_module", model)
-    return getattr(inner, "module", inner)

@@ -51,7 +51,9 @@ class LearnedPositions(nn.Module):
 
     def forward(self, n: int) -> Tensor:
         if n > len(self.table):
-            raise ConfigError(f"this model learned {len(self.table)} positions; {n} tokens were asked for. Use a shorter window.")
+            raise ConfigError(
+                f"this model learned {len(self.table)} positions; {n} tokens were asked for. Use a shorter window."
+            )
         return self.table[:n]
 
 

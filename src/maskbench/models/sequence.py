@@ -52,7 +52,9 @@ class SequenceModel(nn.Module):
         Returns per factor ``(B, T, P)``, or ``(B, 1, P)`` with ``at``. Cells that ``readable`` excludes hold no answer.
         """
         if masks.attend not in self.attends:
-            raise ConfigError(f"{type(self).__name__} follows {list(self.attends)} attention; the scheme asks for '{masks.attend}'")
+            raise ConfigError(
+                f"{type(self).__name__} follows {list(self.attends)} attention; the scheme asks for '{masks.attend}'"
+            )
         masks = masks.within(window)
         layout = self.layout.with_length(window.length)
         h = self.states(window, masks, layout)
@@ -82,6 +84,13 @@ class SequenceModel(nn.Module):
     def num_parameters(self) -> int:
         """Trainable parameters."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def unwrap(model: nn.Module) -> SequenceModel:
+    """The sequence model inside the wrappers of Fabric, DDP or compile."""
+    while not isinstance(model, SequenceModel):
+        model = next(getattr(model, n) for n in ("_forward_module", "_orig_mod", "module") if hasattr(model, n))
+    return model
 
 
 def _as_slice(index: Tensor) -> slice | None:

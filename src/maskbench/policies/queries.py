@@ -43,7 +43,9 @@ class Query:
         if self.mode == "open" and self.name != "goal":
             raise ConfigError(f"open-loop plans end at a goal: query.mode=open needs query=goal, not '{self.name}'")
         if self.temperature <= 0:
-            raise ConfigError(f"query.temperature must be positive; found {self.temperature}. For the mode use query.greedy=true")
+            raise ConfigError(
+                f"query.temperature must be positive; found {self.temperature}. For the mode use query.greedy=true"
+            )
 
     def masks(self, now: Tensor, goal_at: Tensor, layout: TokenLayout, attend: Attend, returns: Returns) -> MaskSet:
         """Masks for rows whose current timestep is ``now`` ``(B,)`` and whose goal lies at ``goal_at`` ``(B,)`` (a value not

@@ -22,7 +22,9 @@ def fit_kmeans(values: Tensor, k: int, seed: int = 0, restarts: int = 10, limit:
         x = x[np.random.default_rng(seed).permutation(len(x))[:limit]]
     distinct = len(np.unique(x, axis=0))
     if distinct < k:
-        raise DataError(f"{k} bins need at least as many distinct actions; the training data has {distinct}. Lower head.action.num_bins.")
+        raise DataError(
+            f"{k} bins need at least as many distinct actions; the training data has {distinct}. Lower head.action.num_bins."
+        )
     fitted = KMeans(k, n_init=restarts, random_state=seed).fit(x)
     order = np.argsort(-np.bincount(fitted.labels_, minlength=k), kind="stable")
     return torch.from_numpy(fitted.cluster_centers_[order]).float()

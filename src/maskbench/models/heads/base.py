@@ -50,7 +50,7 @@ class Head(nn.Module):
     #: Uniform numbers that one sample consumes.
     num_uniforms: int = 0
 
-    def fit(self, values: Tensor) -> None:  # noqa: B027 - most heads need no data
+    def fit(self, values: Tensor) -> None:
         """Sets statistics from the training values ``(N, *shape)`` before training (k-means bins)."""
 
 

@@ -37,7 +37,12 @@ class BinsHead(Head):
     ) -> None:
         a = factor.width
         super().__init__(factor, n_embd, num_bins * (1 + a if predict_offsets else 1), net, bias)
-        self.num_bins, self.focal_gamma, self.offset_scale, self.predict_offsets = num_bins, focal_gamma, offset_scale, predict_offsets
+        self.num_bins, self.focal_gamma, self.offset_scale, self.predict_offsets = (
+            num_bins,
+            focal_gamma,
+            offset_scale,
+            predict_offsets,
+        )
         self.register_buffer("centres", torch.full((num_bins, a), float("nan")))
         self.centres: Tensor
 
