@@ -74,11 +74,12 @@ class Factor:
             return np.dtype(np.int64)
         return np.dtype(np.float64) if self.role == "simulator" else np.dtype(np.float32)
 
-    def split(self) -> tuple[Factor, ...]:
-        """One factor per declared part; per dimension where none is declared."""
+    def split(self, per_dimension: bool = False) -> tuple[Factor, ...]:
+        """One factor per declared part; per dimension where none is declared or where asked."""
         if self.kind != "continuous" or len(self.shape) != 1:
             return (self,)
-        parts = self.parts or tuple((str(i), i, i + 1) for i in range(self.shape[0]))  # parts tile the factor, in order
+        dimensions = tuple((str(i), i, i + 1) for i in range(self.shape[0]))
+        parts = dimensions if per_dimension or not self.parts else self.parts
         return tuple(replace(self, name=f"{self.name}.{n}", shape=(b - a,), parts=()) for n, a, b in parts)
 
 
@@ -86,11 +87,12 @@ def part_slice(whole: Factor, part: str) -> slice:
     """Where the part called ``<whole>.<part>`` lies in the last axis of ``whole``; everything for ``whole`` itself."""
     if part == whole.name:
         return slice(None)
-    start = 0
-    for piece in whole.split():
-        if piece.name == part:
-            return slice(start, start + piece.width)
-        start += piece.width
+    for pieces in (whole.split(), whole.split(per_dimension=True)):
+        start = 0
+        for piece in pieces:
+            if piece.name == part:
+                return slice(start, start + piece.width)
+            start += piece.width
     raise DataError(f"'{part}' is no part of factor '{whole.name}'. {did_you_mean(part, [p.name for p in whole.split()])}")
 
 
@@ -132,11 +134,12 @@ class TrajectorySpec:
         """The named factors, in the order of ``names``."""
         return TrajectorySpec(tuple(self[n] for n in names))
 
-    def split(self, names: Sequence[str]) -> TrajectorySpec:
+    def split(self, names: Sequence[str], per_dimension: bool = False) -> TrajectorySpec:
         """Replaces each named factor by its parts, in place."""
         for n in names:
             self[n]
-        return TrajectorySpec(tuple(p for f in self.factors for p in (f.split() if f.name in names else (f,))))
+        pieces = (f.split(per_dimension) if f.name in names else (f,) for f in self.factors)
+        return TrajectorySpec(tuple(p for piece in pieces for p in piece))
 
     def to_json(self) -> list[dict[str, Any]]:
         return [asdict(f) for f in self.factors]

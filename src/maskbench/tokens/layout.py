@@ -157,9 +157,8 @@ def build_layout(
     if length < 1:
         raise ConfigError(f"a window needs at least one timestep; found length {length}")
     chosen = spec.select(factors) if factors is not None else TrajectorySpec(spec.with_role(*MODEL_ROLES))
-    ordered = TrajectorySpec(tuple(sorted(chosen, key=lambda f: MODEL_ROLES.index(f.role)))).split(split)
-    if by == "dimension":
-        ordered = ordered.split([f.name for f in ordered])
+    ordered = TrajectorySpec(tuple(sorted(chosen, key=lambda f: MODEL_ROLES.index(f.role))))
+    ordered = ordered.split(ordered.names, per_dimension=True) if by == "dimension" else ordered.split(split)
     used = [i for i, f in enumerate(ordered) if f.role in inputs]
     if not used:
         raise ConfigError(f"tokens.inputs={list(inputs)} selects none of the factors {list(ordered.names)}")

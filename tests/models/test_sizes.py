@@ -1,0 +1,52 @@
+"""Parameter counts that the papers' code has (maskdp.md 2.7, unimask.md 3.1, bet.md 1.3)."""
+
+import pytest
+from conftest import continuous_spec, discrete_spec
+
+from maskbench.models.autoencoder import Autoencoder
+from maskbench.models.decoder import Decoder
+from maskbench.models.encoder import Encoder
+from maskbench.models.heads import HeadChoice, build_heads
+from maskbench.tokens.layout import build_layout
+
+MASKDP_HEADS = {"state": HeadChoice(target="l2"), "action": HeadChoice(tanh=True)}
+DOMAINS = {"walker": (24, 6), "cheetah": (17, 6), "quadruped": (78, 12)}
+
+
+def pair_layout(domain: str):
+    return build_layout(continuous_spec(*DOMAINS[domain]), 64, by="factor", inputs=["state", "action"])
+
+
+@pytest.mark.parametrize(("domain", "count"), [("walker", 4_098_078), ("cheetah", 4_094_487), ("quadruped", 4_128_858)])
+def test_maskdp_at_paper_size(domain: str, count: int) -> None:
+    layout = pair_layout(domain)
+    assert Autoencoder(layout, build_heads(layout.spec, 256, MASKDP_HEADS, "norm_relu")).num_parameters == count
+
+
+@pytest.mark.parametrize(("domain", "count"), [("walker", 438_430), ("cheetah", 436_631), ("quadruped", 453_850)])
+def test_maskdp_small(domain: str, count: int) -> None:
+    layout = pair_layout(domain)
+    heads = build_heads(layout.spec, 128, MASKDP_HEADS, "norm_relu")
+    assert Autoencoder(layout, heads, n_enc_layer=1, n_dec_layer=1, n_head=2, n_embd=128).num_parameters == count
+
+
+@pytest.mark.parametrize(("domain", "count"), [("walker", 3_965_726), ("cheetah", 3_962_135), ("quadruped", 3_996_506)])
+def test_maskdp_gpt_baseline(domain: str, count: int) -> None:
+    layout = pair_layout(domain)
+    heads = build_heads(layout.spec, 256, MASKDP_HEADS, "norm_relu")
+    model = Decoder(layout, heads, n_layer=5, n_embd=256, dropout=0.0, positions="sincos", final_norm=False, init="xavier")
+    assert model.num_parameters == count
+
+
+def test_bet_on_block_push() -> None:
+    layout = build_layout(continuous_spec(16, 2), 5, inputs=["state"])
+    heads = build_heads(layout.spec.select(["action"]), 72, {"action": HeadChoice(kind="bins", num_bins=24)})
+    assert Decoder(layout, heads).num_parameters == 259_488
+
+
+@pytest.mark.parametrize(("size", "count"), [((2, 128, 128), 212_917), ((3, 128, 128), 312_501), ((2, 32, 128), 28_885)])
+def test_unimask_on_the_gridworld(size: tuple[int, int, int], count: int) -> None:
+    layers, width, inner = size
+    layout = build_layout(discrete_spec(), 10)
+    model = Encoder(layout, build_heads(layout.spec, width, {}), n_layer=layers, n_embd=width, n_inner=inner)
+    assert model.num_parameters == count
