@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import continuous_spec, discrete_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import continuous_spec, discrete_spec
 
 from maskbench.errors import ConfigError
 from maskbench.masking.random import BernoulliMask, FrontierMask, ModalityMask, RatioMask

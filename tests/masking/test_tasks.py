@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import discrete_spec
+from tests.examples import discrete_spec
 
 from maskbench.errors import ConfigError
 from maskbench.masking.tasks import TASKS, NamedTask

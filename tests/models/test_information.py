@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import continuous_spec, discrete_spec, random_window
+from tests.examples import continuous_spec, discrete_spec, random_window
 from torch import nn
 
 from maskbench.masking.causal import CausalMask

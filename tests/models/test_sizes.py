@@ -1,7 +1,7 @@
 """Parameter counts that the papers' code has (maskdp.md 2.7, unimask.md 3.1, bet.md 1.3)."""
 
 import pytest
-from conftest import continuous_spec, discrete_spec
+from tests.examples import continuous_spec, discrete_spec
 
 from maskbench.models.autoencoder import Autoencoder
 from maskbench.models.decoder import Decoder

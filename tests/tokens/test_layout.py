@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import continuous_spec, discrete_spec
+from tests.examples import continuous_spec, discrete_spec
 
 from maskbench.errors import ConfigError, DataError
 from maskbench.tokens.layout import build_layout
