@@ -1,0 +1,152 @@
+"""Pictures of a scheme: what is visible, what is predicted, and which token looks at which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+import torch
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from maskbench.masking.scheme import MaskScheme, MaskSet
+from maskbench.tokens.layout import TokenLayout
+
+#: (visible, predicted) -> terminal glyph and style, SVG fill and stroke, meaning
+CELLS = {
+    (True, False): ("■", "blue", "#4878b6", "#4878b6", "visible"),
+    (False, True): ("?", "bold dark_orange", "#fdf1e4", "#dd8452", "hidden, predicted"),
+    (True, True): ("▣", "green", "#4878b6", "#dd8452", "visible and predicted"),
+    (False, False): ("·", "bright_black", "#eceff3", "#d4d9e0", "hidden, not asked"),
+}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Masks of a few rows, ready to draw.
+
+    visible_only: the model encodes visible tokens only (autoencoders), so hidden tokens take no part in its encoder.
+    """
+
+    title: str
+    layout: TokenLayout
+    masks: MaskSet
+    visible_only: bool = False
+
+    @classmethod
+    def of(
+        cls, title: str, scheme: MaskScheme, layout: TokenLayout, rows: int = 3, seed: int = 0, visible_only: bool = False
+    ) -> Preview:
+        """Draws ``rows`` masks; tasks that spread an index over the batch show it evenly."""
+        masks = scheme.sample(torch.Generator().manual_seed(seed), rows, layout)
+        return cls(title, layout, masks, visible_only)
+
+    @property
+    def rows(self) -> int:
+        return self.masks.visible.shape[0]
+
+    def cell(self, row: int, timestep: int, column: int) -> tuple[str, str, str, str, str]:
+        return CELLS[bool(self.masks.visible[row, timestep, column]), bool(self.masks.predict[row, timestep, column])]
+
+    def attention(self, row: int = 0) -> Tensor:
+        """``(N, N)`` bool, row = the token that looks."""
+        allowed = self.layout.attention(self.masks.attend)
+        if self.visible_only:
+            seen = self.layout.tokens_with(self.masks.visible)[row]
+            allowed = allowed & seen[None] & seen[:, None]
+        return allowed
+
+    def token_names(self) -> list[str]:
+        """One label a token, e.g. ``state 3``."""
+        names = [s.name for s in self.layout.streams]
+        pairs = zip(self.layout.token_streams.tolist(), self.layout.token_timesteps.tolist(), strict=True)
+        return [f"{names[s]} {t}" for s, t in pairs]
+
+    def terminal(self) -> RenderableType:
+        """Grids of every row and, for up to 40 tokens, the attention matrix."""
+        parts: list[RenderableType] = [Text(self.title, style="bold"), self._legend()]
+        for row in range(self.rows):
+            table = Table(title=f"row {row}", title_justify="left", box=None, padding=(0, 1), show_header=True)
+            table.add_column("")
+            for t in range(self.layout.length):
+                table.add_column(str(t), justify="center")
+            for c, factor in enumerate(self.layout.spec):
+                glyphs = [Text(*self.cell(row, t, c)[:2]) for t in range(self.layout.length)]
+                table.add_row(factor.name, *glyphs)
+            parts.append(table)
+        parts.append(self._attention_text())
+        return Group(*parts)
+
+    def _legend(self) -> Text:
+        return Text("   ").join(Text.assemble((glyph, style), f" {meaning}") for glyph, style, _, _, meaning in CELLS.values())
+
+    def _attention_text(self) -> RenderableType:
+        note = " among visible tokens (row 0)" if self.visible_only else ""
+        head = Text(f"attention: {self.masks.attend}{note}, {self.layout.num_tokens} tokens", style="bold")
+        if self.layout.num_tokens > 40:
+            return Group(head, Text("too many tokens to draw here; the SVG holds the matrix", style="bright_black"))
+        names, width = self.token_names(), max(map(len, self.token_names()))
+        lines = ["".join("█" if a else "·" for a in row) for row in self.attention().tolist()]
+        body = "\n".join(f"{n:>{width}}  {line}" for n, line in zip(names, lines, strict=True))
+        return Group(head, Text(body))
+
+    def svg(self) -> str:
+        """A standalone SVG document."""
+        size, left, top = 18, 110, 58
+        length, factors, n = self.layout.length, list(self.layout.spec), self.layout.num_tokens
+        block = size * len(factors) + 34
+        small = max(2, min(12, 360 // n))
+        right = left + size * length + 60
+        width, height = right + small * n + 150, top + max(block * self.rows, small * n + 60) + 30
+        out = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+            'font-family="system-ui, sans-serif" font-size="12" fill="#2b2f36">',
+            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+            f'<text x="16" y="26" font-size="16" font-weight="600">{escape(self.title)}</text>',
+        ]
+        for row in range(self.rows):
+            y0 = top + block * row
+            for c, factor in enumerate(factors):
+                out.append(
+                    f'<text x="{left - 8}" y="{y0 + size * c + 13}" text-anchor="end" font-size="11">{escape(factor.name)}</text>'
+                )
+                for t in range(length):
+                    _, _, fill, stroke, meaning = self.cell(row, t, c)
+                    out.append(
+                        f'<rect x="{left + size * t}" y="{y0 + size * c}" width="{size - 3}" height="{size - 3}" rx="3" '
+                        f'fill="{fill}" stroke="{stroke}" stroke-width="2"><title>{escape(factor.name)} {t}: {meaning}</title></rect>'
+                    )
+            for t in range(0, length, max(1, length // 16)):
+                x, y = left + size * t + 7, y0 + size * len(factors) + 11
+                out.append(f'<text x="{x}" y="{y}" text-anchor="middle" font-size="9" fill="#8a919c">{t}</text>')
+        out += self._svg_attention(right, top, small)
+        out += self._svg_legend(16, height - 14)
+        return "\n".join([*out, "</svg>"]) + "\n"
+
+    def _svg_attention(self, x0: int, y0: int, small: int) -> list[str]:
+        allowed, names = self.attention(), self.token_names()
+        note = ", visible tokens of the first row" if self.visible_only else ""
+        out = [f'<text x="{x0}" y="{y0 - 12}" font-size="12" font-weight="600">attention: {self.masks.attend}{note}</text>']
+        gap = 1 if small > 4 else 0
+        for i, row in enumerate(allowed.tolist()):
+            for j, open_ in enumerate(row):
+                fill = "#4878b6" if open_ else "#eceff3"
+                out.append(
+                    f'<rect x="{x0 + small * j}" y="{y0 + small * i}" width="{small - gap}" height="{small - gap}" fill="{fill}">'
+                    f"<title>{escape(names[i])} looks at {escape(names[j])}: {'yes' if open_ else 'no'}</title></rect>"
+                )
+        every = max(1, -(-10 // small))
+        for i in range(0, len(names), every):
+            x, y = x0 + small * len(names) + 6, y0 + small * i + min(small, 9)
+            out.append(f'<text x="{x}" y="{y}" font-size="{min(10, max(7, small))}" fill="#8a919c">{escape(names[i])}</text>')
+        return out
+
+    def _svg_legend(self, x: int, y: int) -> list[str]:
+        out = []
+        for _, _, fill, stroke, meaning in CELLS.values():
+            box = f'<rect x="{x}" y="{y - 11}" width="12" height="12" rx="3" fill="{fill}" stroke="{stroke}" stroke-width="2"/>'
+            out += [box, f'<text x="{x + 18}" y="{y}" font-size="11">{meaning}</text>']
+            x += 36 + 7 * len(meaning)
+        return out
