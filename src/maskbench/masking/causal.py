@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Generator
 
-from maskbench.masking.scheme import MaskScheme, MaskSet, cells, rand
+from maskbench.masking.scheme import MaskScheme, MaskSet, Returns, cells, rand
 from maskbench.tokens.layout import TokenLayout
-
-Returns = Literal["none", "all", "first", "first_half"]
 
 
 class CausalMask(MaskScheme):

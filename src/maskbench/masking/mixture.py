@@ -37,6 +37,7 @@ class Mixture(MaskScheme):
             raise ConfigError(f"weights must name every scheme of {sorted(schemes)} with a number >= 0; found {dict(weights)}")
         self.schemes, self.per = dict(schemes), per
         self.attend = rules.pop()
+        self.returns = next((s.returns for s in schemes.values() if s.returns != "none"), "none")
         self.weights = torch.tensor([1.0 if weights is None else float(weights[n]) for n in schemes])
 
     def outputs(self, layout: TokenLayout) -> tuple[str, ...]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from maskbench.tokens.layout import Attend, TokenLayout
 from maskbench.trajectory import Window
+
+#: Which returns-to-go a causal model is shown: none, the first of the window (in half the rows, or in all), or every one.
+Returns = Literal["none", "first_half", "first", "all"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class MaskScheme(ABC):
     """A rule that gives a ``MaskSet`` for any layout. The same object serves training, evaluation and rollouts."""
 
     attend: Attend = "bidirectional"
+    returns: Returns = "none"
 
     def outputs(self, layout: TokenLayout) -> tuple[str, ...]:
         """Factors that the scheme may ask for: those that need a head."""

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskbench.masking.causal import Returns
-from maskbench.masking.scheme import MaskSet
+from maskbench.masking.scheme import MaskSet, Returns
 from maskbench.models.sequence import SequenceModel
 from maskbench.policies.queries import Query
 from maskbench.tokens.layout import Attend

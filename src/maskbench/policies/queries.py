@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from maskbench.errors import ConfigError, did_you_mean
-from maskbench.masking.causal import Returns
-from maskbench.masking.scheme import MaskSet, cells
+from maskbench.masking.scheme import MaskSet, Returns, cells
 from maskbench.masking.tasks import NamedTask
 from maskbench.tokens.layout import Attend, TokenLayout
 

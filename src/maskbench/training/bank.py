@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 
-from maskbench.masking.causal import CausalMask, Returns
-from maskbench.masking.scheme import MaskScheme, MaskSet
+from maskbench.masking.scheme import MaskScheme, MaskSet, Returns
 from maskbench.masking.tasks import TASKS, NamedTask
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import unwrap
@@ -32,18 +31,27 @@ class TaskLoss:
     n: int
 
 
-def task_scheme(name: str, attend: Attend, returns: Returns) -> MaskScheme | None:
-    """The scheme that puts a named task to a model, None where its attention cannot answer it.
+class Asked(MaskScheme):
+    """A named task as a model of the given attention can be asked it.
 
-    Causal models answer ``bc`` and, where they saw returns, ``return``: all actions from everything before them.
+    Causal models answer ``bc`` and, where they saw returns, ``return``: under the same masks as bidirectional ones, so that
+    their losses compare. A model that saw every return-to-go in training is shown those of the visible timesteps.
     """
-    if attend == "bidirectional":
-        return NamedTask(name)
-    if name == "bc":
-        return CausalMask(("action",), "all" if returns == "all" else "none")
-    if name == "return" and returns != "none":
-        return CausalMask(("action",), "all" if returns == "all" else "first")
-    return None
+
+    def __init__(self, name: str, attend: Attend, returns: Returns) -> None:
+        self.task, self.attend, self.returns = NamedTask(name), attend, returns
+
+    @staticmethod
+    def possible(name: str, attend: Attend, returns: Returns) -> bool:
+        """Whether such a model can answer the task at all."""
+        return attend == "bidirectional" or name == "bc" or (name == "return" and returns != "none")
+
+    def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
+        masks = replace(self.task.sample(generator, batch, layout), attend=self.attend)
+        if self.task.name == "return" and self.attend == "causal" and self.returns == "all":
+            seen = masks.visible[:, :, list(layout.columns("state"))].any(-1)
+            masks.visible[:, :, list(layout.columns("return"))] = seen[..., None]
+        return masks
 
 
 @dataclass(frozen=True)
