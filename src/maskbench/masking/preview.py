@@ -109,18 +109,12 @@ class Preview:
         for row in range(self.rows):
             y0 = top + block * row
             for c, factor in enumerate(factors):
-                out.append(
-                    f'<text x="{left - 8}" y="{y0 + size * c + 13}" text-anchor="end" font-size="11">{escape(factor.name)}</text>'
-                )
+                out.append(_label(left - 8, y0 + size * c + 13, factor.name, 11, anchor="end"))
                 for t in range(length):
                     _, _, fill, stroke, meaning = self.cell(row, t, c)
-                    out.append(
-                        f'<rect x="{left + size * t}" y="{y0 + size * c}" width="{size - 3}" height="{size - 3}" rx="3" '
-                        f'fill="{fill}" stroke="{stroke}" stroke-width="2"><title>{escape(factor.name)} {t}: {meaning}</title></rect>'
-                    )
+                    out.append(_box(left + size * t, y0 + size * c, size - 3, fill, stroke, f"{factor.name} {t}: {meaning}"))
             for t in range(0, length, max(1, length // 16)):
-                x, y = left + size * t + 7, y0 + size * len(factors) + 11
-                out.append(f'<text x="{x}" y="{y}" text-anchor="middle" font-size="9" fill="#8a919c">{t}</text>')
+                out.append(_label(left + size * t + 7, y0 + size * len(factors) + 11, str(t), 9, "#8a919c", "middle"))
         out += self._svg_attention(right, top, small)
         out += self._svg_legend(16, height - 14)
         return "\n".join([*out, "</svg>"]) + "\n"
@@ -128,25 +122,30 @@ class Preview:
     def _svg_attention(self, x0: int, y0: int, small: int) -> list[str]:
         allowed, names = self.attention(), self.token_names()
         note = ", visible tokens of the first row" if self.visible_only else ""
-        out = [f'<text x="{x0}" y="{y0 - 12}" font-size="12" font-weight="600">attention: {self.masks.attend}{note}</text>']
-        gap = 1 if small > 4 else 0
+        out = [_label(x0, y0 - 12, f"attention: {self.masks.attend}{note}", 12)]
+        size = small - (small > 4)
         for i, row in enumerate(allowed.tolist()):
-            for j, open_ in enumerate(row):
-                fill = "#4878b6" if open_ else "#eceff3"
-                out.append(
-                    f'<rect x="{x0 + small * j}" y="{y0 + small * i}" width="{small - gap}" height="{small - gap}" fill="{fill}">'
-                    f"<title>{escape(names[i])} looks at {escape(names[j])}: {'yes' if open_ else 'no'}</title></rect>"
-                )
-        every = max(1, -(-10 // small))
-        for i in range(0, len(names), every):
+            for j, looks in enumerate(row):
+                meaning = f"{names[i]} looks at {names[j]}: {'yes' if looks else 'no'}"
+                out.append(_box(x0 + small * j, y0 + small * i, size, "#4878b6" if looks else "#eceff3", None, meaning))
+        for i in range(0, len(names), max(1, -(-10 // small))):
             x, y = x0 + small * len(names) + 6, y0 + small * i + min(small, 9)
-            out.append(f'<text x="{x}" y="{y}" font-size="{min(10, max(7, small))}" fill="#8a919c">{escape(names[i])}</text>')
+            out.append(_label(x, y, names[i], min(10, max(7, small)), "#8a919c"))
         return out
 
     def _svg_legend(self, x: int, y: int) -> list[str]:
         out = []
         for _, _, fill, stroke, meaning in CELLS.values():
-            box = f'<rect x="{x}" y="{y - 11}" width="12" height="12" rx="3" fill="{fill}" stroke="{stroke}" stroke-width="2"/>'
-            out += [box, f'<text x="{x + 18}" y="{y}" font-size="11">{meaning}</text>']
+            out += [_box(x, y - 11, 12, fill, stroke, meaning), _label(x + 18, y, meaning, 11)]
             x += 36 + 7 * len(meaning)
         return out
+
+
+def _box(x: int, y: int, size: int, fill: str, stroke: str | None, meaning: str) -> str:
+    edge = f' rx="3" stroke="{stroke}" stroke-width="2"' if stroke else ""
+    place = f'x="{x}" y="{y}" width="{size}" height="{size}"'
+    return f'<rect {place} fill="{fill}"{edge}><title>{escape(meaning)}</title></rect>'
+
+
+def _label(x: int, y: int, text: str, size: int, fill: str = "#2b2f36", anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="{size}" fill="{fill}">{escape(text)}</text>'

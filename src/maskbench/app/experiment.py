@@ -1,0 +1,168 @@
+"""From a configuration to the objects of a run, and from a run folder back to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from maskbench.app.config.decode import decode
+from maskbench.app.config.instantiate import instantiate
+from maskbench.app.config.runs import saved_config
+from maskbench.app.config.schema import TrainConfig
+from maskbench.app.config.schema_data import Dataset as DatasetConfig
+from maskbench.data.dataset import Dataset, load_dataset
+from maskbench.data.normalise import Normaliser
+from maskbench.data.windows import WindowSampler
+from maskbench.envs.base import Environment
+from maskbench.errors import ConfigError
+from maskbench.masking.scheme import MaskScheme
+from maskbench.models.heads import HeadChoice, build_heads
+from maskbench.models.objective import Objective
+from maskbench.models.sequence import SequenceModel
+from maskbench.policies.model import ModelPolicy
+from maskbench.policies.queries import Query, answerable
+from maskbench.tokens.layout import TokenLayout, build_layout
+from maskbench.training import checkpoint
+from maskbench.trajectory import TrajectorySpec, part_slice
+
+
+@dataclass(frozen=True)
+class Model:
+    """A sequence model with all that it takes to ask it something; needs no data."""
+
+    config: TrainConfig
+    environment: Environment
+    spec: TrajectorySpec
+    normaliser: Normaliser
+    scheme: MaskScheme
+    network: SequenceModel
+    objective: Objective
+    #: Hash of the training data, and who made them: provenance of every number reported of this model.
+    data_hash: str
+    origin: str
+
+    @property
+    def layout(self) -> TokenLayout:
+        return self.network.layout
+
+    def refusals(self, environment: Environment) -> dict[str, str | None]:
+        """Per rollout query None, or why model and environment cannot answer it."""
+        layout, scheme = self.layout, self.scheme
+        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries)
+
+    def policy(self, query: Query, num_slots: int, environment: Environment | None = None) -> ModelPolicy:
+        """The model acting. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
+        environment = environment or self.environment
+        reasons = self.refusals(environment)
+        if reasons[query.name] is not None:
+            possible = [n for n, why in reasons.items() if why is None]
+            raise ConfigError(f"query={query.name} cannot be answered: {reasons[query.name]}. Possible here: {possible}")
+        scheme = self.scheme
+        return ModelPolicy(
+            self.network, self.spec, self.normaliser, query, scheme.attend, scheme.returns, environment.horizon, num_slots
+        )
+
+
+def build_dataset(config: DatasetConfig, environment: Environment, root: str) -> Dataset:
+    """Episodes of ``environment`` as the configuration asks for them."""
+    returns = None if config.returns.mode == "none" else asdict(config.returns)
+    return load_dataset(
+        environment,
+        path=config.path,
+        format=config.format,
+        generate=asdict(config.generate),
+        split=asdict(config.split),
+        returns=returns,
+        normalise=config.normalise,
+        place=config.place,
+        root=root,
+    )
+
+
+def build_sampler(config: TrainConfig, data: Dataset, part: str, layout: TokenLayout, device: Any) -> WindowSampler:
+    """Windows of one part of the split."""
+    return WindowSampler(
+        data.store,
+        layout.length,
+        config.experiment.batch_size,
+        config.experiment.seed,
+        episodes=getattr(data.split, part),
+        factors=layout.spec.names,
+        device=device,
+        normaliser=data.normaliser,
+        **asdict(config.dataset.sampling),
+    )
+
+
+def build_model(config: TrainConfig, environment: Environment, data: Dataset) -> Model:
+    """An untrained model, its bins fitted on the training episodes."""
+    model = _assemble(config, environment, data.spec, data.normaliser, data.store.card.content_hash, data.store.card.origin)
+    rows = data.store.rows(data.split.train)
+    for name in model.network.outputs:
+        head, factor = model.network.head(name), model.layout.spec[name]
+        if factor.kind == "continuous":
+            values = torch.as_tensor(data.store.array(factor.parent)[rows]).float()
+            columns = part_slice(data.spec[factor.parent], name)
+            head.fit(data.normaliser.apply(factor.parent, values)[..., columns])
+    return model
+
+
+def _assemble(
+    config: TrainConfig, environment: Environment, spec: TrajectorySpec, normaliser: Normaliser, data_hash: str, origin: str
+) -> Model:
+    length = config.experiment.window_size or config.dataset.window
+    layout = build_layout(spec, length, **asdict(config.tokens))
+    scheme: MaskScheme = instantiate(config.masking.train)
+    choices = {role: HeadChoice(**asdict(getattr(config.head, key))) for role, key in HEAD_KEYS.items()}
+    width = getattr(config.model, "n_embd")  # noqa: B009 - every model of the group has one
+    heads = build_heads(layout.spec.select(scheme.outputs(layout)), width, choices, config.head.net)
+    network = instantiate(config.model, layout=layout, heads=heads)
+    objective = Objective(config.masking.weights, config.masking.reduction)
+    return Model(config, environment, spec, normaliser, scheme, network, objective, data_hash, origin)
+
+
+#: Role -> field of the ``head`` schema (``return`` is a Python keyword).
+HEAD_KEYS = {"action": "action", "state": "state", "return": "return_"}
+
+
+def saved_with(model: Model) -> dict[str, Any]:
+    """What a checkpoint holds besides weights, as plain JSON: specification, normaliser, provenance."""
+    state = model.normaliser.state_dict()
+    tensors = {name: value.tolist() for name, value in state["tensors"].items()}
+    return {
+        "spec": model.spec.to_json(),
+        "normaliser": {"tensors": tensors, "json": state["json"]},
+        "data_hash": model.data_hash,
+        "origin": model.origin,
+    }
+
+
+def load_model(run_dir: str, which: str = "best", device: torch.device | str = "cpu", **changes: Any) -> Model:
+    """The trained model of a run folder, from nothing but that folder."""
+    node = saved_config(run_dir, "model.load_dir")
+    config: TrainConfig = decode(TrainConfig, OmegaConf.to_container(node, resolve=True))
+    extra: Mapping[str, Any] = checkpoint.load_trainer_state(Path(run_dir), which)["extra"]  # type: ignore[arg-type]
+    spec = TrajectorySpec.from_json(extra["spec"])
+    plain = extra["normaliser"]
+    tensors = {name: torch.tensor(value) for name, value in plain["tensors"].items()}
+    normaliser = Normaliser.from_state_dict({"tensors": tensors, "json": plain["json"]})
+    environment = instantiate(config.env)
+    model = _assemble(config, environment, spec, normaliser, extra["data_hash"], extra["origin"])
+    model.network.load_state_dict(checkpoint.load_model(run_dir, which), strict=True)  # type: ignore[arg-type]
+    model.network.to(device).eval()
+    return model
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` takes CUDA, then MPS, then the CPU. Raises ConfigError where the device is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not there.get(name.split(":")[0], False):
+        raise ConfigError(f"experiment.device={name} is not available on this machine; use auto or cpu")
+    return torch.device(name)
