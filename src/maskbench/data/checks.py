@@ -77,12 +77,12 @@ def check_values(factor: Factor, array: np.ndarray, ends: np.ndarray, first_epis
     )
 
 
-def _checked_shapes(
-    spec: TrajectorySpec, index: int, episode: Episode
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _checked_shapes(spec: TrajectorySpec, index: int, episode: Episode) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     for name in episode.values:
         if name not in spec:
-            raise DataError(f"episode {index} has a factor '{name}' that is not in the specification. {did_you_mean(name, spec.names)}")
+            raise DataError(
+                f"episode {index} has a factor '{name}' that is not in the specification. {did_you_mean(name, spec.names)}"
+            )
     missing = [n for n in spec.names if n not in episode.values]
     if missing:
         raise DataError(f"episode {index} lacks the factors {missing}; found {list(episode.values)}")

@@ -25,7 +25,9 @@ class Normaliser:
     factors pass through. Names of split parts (``state.height``) use their columns of the whole factor.
     """
 
-    def __init__(self, spec: TrajectorySpec, modes: Mapping[str, Mode], shift: Mapping[str, Tensor], scale: Mapping[str, Tensor]):
+    def __init__(
+        self, spec: TrajectorySpec, modes: Mapping[str, Mode], shift: Mapping[str, Tensor], scale: Mapping[str, Tensor]
+    ):
         """modes: per normalised factor; shift, scale: its ``(*shape)`` float32 tensors."""
         self.spec, self.modes = spec, dict(modes)
         self._shift, self._scale = dict(shift), dict(scale)
@@ -46,14 +48,13 @@ class Normaliser:
         Raises ``ConfigError`` for an unknown factor, role or mode, or a discrete factor asked for by name.
         """
         chosen = _modes_by_factor(store.spec, modes)
-        rows = _row_ranges(store, episodes)
+        rows = None if episodes is None else store.rows(episodes)
         shift, scale = {}, {}
         for name, mode in chosen.items():
             factor = store.spec[name]
             moments = Moments(factor.width)
-            for begin, end in rows:
-                for _, piece in chunks(store.array(name)[begin:end]):
-                    moments.update(piece.reshape(len(piece), -1))
+            for piece in chunks(store.array(name), rows):
+                moments.update(piece.reshape(len(piece), -1))
             if mode == "standard":
                 middle, spread = moments.mean, moments.std
             else:
@@ -108,17 +109,10 @@ def _modes_by_factor(spec: TrajectorySpec, modes: Mapping[str, Mode]) -> dict[st
         if mode not in get_args(Mode):
             raise ConfigError(f"normalise.{key} is '{mode}'. {did_you_mean(str(mode), get_args(Mode))}")
         if key not in spec and key not in get_args(Role):
-            raise ConfigError(f"normalise.{key} is neither a factor nor a role. {did_you_mean(key, (*spec.names, *get_args(Role)))}")
+            raise ConfigError(
+                f"normalise.{key} is neither a factor nor a role. {did_you_mean(key, (*spec.names, *get_args(Role)))}"
+            )
         if key in spec and key not in get_args(Role) and spec[key].kind == "discrete" and mode != "none":
             raise ConfigError(f"normalise.{key} is '{mode}', but '{key}' is discrete. Remove it or set it to 'none'.")
     found = {f.name: modes.get(f.name, modes.get(f.role, "none")) for f in spec if f.kind != "discrete"}
     return {name: mode for name, mode in found.items() if mode != "none"}
-
-
-def _row_ranges(store: EpisodeStore, episodes: Sequence[int] | np.ndarray | None) -> list[tuple[int, int]]:
-    """``[begin, end)`` row ranges of the episodes, neighbours merged so that few large pieces are read."""
-    chosen = np.arange(store.num_episodes) if episodes is None else np.unique(np.asarray(episodes, np.int64))
-    begins, ends = (store.ends - store.lengths)[chosen], store.ends[chosen]
-    first = np.flatnonzero(np.concatenate([[True], begins[1:] != ends[:-1]]))
-    last = np.concatenate([first[1:] - 1, [len(chosen) - 1]])
-    return [(int(begins[a]), int(ends[b])) for a, b in zip(first, last, strict=True)]

@@ -53,7 +53,7 @@ def load_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, mmap
     if not path.is_file():
         raise DataError(f"{path} is missing; expected {dtype} {shape}. {fix}")
     try:
-        array = np.load(path, mmap_mode="c" if mmap and np.prod(shape) else None, allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="c" if mmap and np.prod(shape) else None, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{path} is truncated or no array ({error}); expected {dtype} {shape}. {fix}") from error
     if array.dtype != dtype or array.shape != shape:

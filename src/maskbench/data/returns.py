@@ -34,14 +34,16 @@ def add_return(
         if (mode, scale, with_time) != ("sum", 1.0, False):
             kind = "discrete class indices" if existing[0].kind == "discrete" else "values of its own"
             raise DataError(
-                f"'{store.card.name}' already has the return factor '{existing[0].name}' with {kind}, which cannot be converted "
-                f"to mode={mode}, scale={scale}, with_time={with_time}. Leave these at sum, 1, false."
+                f"'{store.card.name}' already has the return factor '{existing[0].name}' with {kind}, which cannot be "
+                f"converted to mode={mode}, scale={scale}, with_time={with_time}. Leave these at sum, 1, false."
             )
         return store
     if mode not in ("sum", "mean"):
         raise DataError(f"return mode is '{mode}'; expected 'sum' or 'mean'")
     if scale <= 0 or time_divisor <= 0:
-        raise DataError(f"returns are divided by scale and time by time_divisor; found {scale} and {time_divisor}, expected > 0")
+        raise DataError(
+            f"returns are divided by scale and time by time_divisor; found {scale} and {time_divisor}, expected > 0"
+        )
     rewards = store.spec.with_role("reward")
     if not rewards:
         raise DataError(f"'{store.card.name}' has no reward factor to sum; its factors are {', '.join(store.spec.names)}")
@@ -66,4 +68,5 @@ def returns_to_go(rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
     rewards: ``(N,)``; ends: cumulative episode ends.
     """
     until = np.cumsum(rewards)
-    return np.repeat(until[ends - 1], np.diff(ends, prepend=0)) - until + rewards
+    remaining: np.ndarray = np.repeat(until[ends - 1], np.diff(ends, prepend=0)) - until + rewards
+    return remaining

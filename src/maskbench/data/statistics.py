@@ -43,11 +43,11 @@ class Moments:
         self.count = total
 
 
-def chunks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """``(first row, rows)`` pieces of an array that may be memory-mapped and larger than memory."""
+def chunks(array: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Pieces of an array, or of its ``rows``, that may be memory-mapped and larger than memory."""
     step = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
-    for first in range(0, len(array), step):
-        yield first, array[first : first + step]
+    for first in range(0, len(array if rows is None else rows), step):
+        yield array[first : first + step] if rows is None else array[rows[first : first + step]]
 
 
 def factor_statistics(factor: Factor, array: np.ndarray) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def factor_statistics(factor: Factor, array: np.ndarray) -> dict[str, Any]:
         return {"counts": np.bincount(array, minlength=factor.classes).tolist()}
     columns = factor.width if factor.width <= MAX_LISTED_DIMS else 1
     moments = Moments(columns)
-    for _, rows in chunks(array):
+    for rows in chunks(array):
         moments.update(rows.reshape(-1, columns))
     return {k: getattr(moments, k).tolist() for k in ("mean", "std", "min", "max")}
 

@@ -1,11 +1,11 @@
 """Episodes on disk or in memory: one array a factor, concatenated over time.
 
-    <store>/state.npy            (N, *shape)   one file per factor
-            final.state.npy      (E, *shape)   the state after each episode's last action, where every episode has it
-            ends.npy             (E,) int64    row after each episode's last one
-            terminated.npy       (E,) bool
-            meta.jsonl                         one JSON object per episode
-            card.json                          specification, statistics, provenance, hashes
+<store>/state.npy            (N, *shape)   one file per factor
+        final.state.npy      (E, *shape)   the state after each episode's last action, where every episode has it
+        ends.npy             (E,) int64    row after each episode's last one
+        terminated.npy       (E,) bool
+        meta.jsonl                         one JSON object per episode
+        card.json                          specification, statistics, provenance, hashes
 """
 
 from __future__ import annotations
@@ -111,6 +111,16 @@ class EpisodeStore:
         """``(E,)`` int64 actions per episode."""
         return np.diff(self.ends, prepend=0)
 
+    def rows(self, episodes: Sequence[int] | np.ndarray) -> np.ndarray:
+        """``(n,)`` int64 row indices of these episodes, one after the other."""
+        chosen = np.asarray(episodes, np.int64)
+        if ((chosen < 0) | (chosen >= self.num_episodes)).any():
+            raise DataError(f"'{self.card.name}' has episodes 0..{self.num_episodes - 1}; found {chosen.min()}..{chosen.max()}")
+        lengths = self.lengths[chosen]
+        ends = np.cumsum(lengths)
+        shift: np.ndarray = np.repeat(self.ends[chosen] - ends, lengths)
+        return shift + np.arange(len(shift))
+
     def array(self, name: str) -> np.ndarray:
         """``(N, *shape)`` of one factor."""
         return self.arrays[self.spec[name].name]
@@ -140,9 +150,7 @@ class EpisodeStore:
         """The same episodes with one more factor, held in memory; ``array`` is ``(N, *factor.shape)``."""
         expected = (self.num_steps, *factor.shape)
         if array.shape != expected or array.dtype != factor.dtype:
-            raise DataError(
-                f"factor '{factor.name}' needs {factor.dtype} {expected}; found {array.dtype} {array.shape}"
-            )
+            raise DataError(f"factor '{factor.name}' needs {factor.dtype} {expected}; found {array.dtype} {array.shape}")
         check_values(factor, array, self.ends)
         spec = TrajectorySpec((*self.spec.factors, factor))
         return replace(self, spec=spec, arrays={**self.arrays, factor.name: array})
@@ -154,8 +162,8 @@ class EpisodeStore:
             for name, expected in self.card.hashes.items():
                 if (found := hash_file(self.path / name)) != expected:
                     raise DataError(
-                        f"{self.path / name} was changed after it was written: its sha256 is {found}, the card says {expected}. "
-                        "Delete the store and make it again."
+                        f"{self.path / name} was changed after it was written: its sha256 is {found}, the card says {expected}."
+                        " Delete the store and make it again."
                     )
         for name, array in self.arrays.items():
             check_values(self.spec[name], array, self.ends)
@@ -228,9 +236,7 @@ def _rename(source: Path, target: Path, keep_existing: bool) -> None:
             raise DataError(f"{target} was made by another process meanwhile. Delete it or choose another path.") from error
 
 
-def _write_arrays(
-    folder: Path, spec: TrajectorySpec, episodes: Iterable[Episode]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _write_arrays(folder: Path, spec: TrajectorySpec, episodes: Iterable[Episode]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Writes everything but the card; returns the mapped factors and the episode ends."""
     finals: list[dict[str, np.ndarray]] = []
     lengths: list[np.ndarray] = []
@@ -287,7 +293,9 @@ def _plain(value: Any) -> Any:
 def _read_card(path: Path) -> Card:
     if not path.is_file():
         parent = path.parent
-        near = did_you_mean(parent.name, [p.name for p in parent.parent.iterdir() if p.is_dir()]) if parent.parent.is_dir() else ""
+        near = (
+            did_you_mean(parent.name, [p.name for p in parent.parent.iterdir() if p.is_dir()]) if parent.parent.is_dir() else ""
+        )
         raise DataError(f"{parent} is no store: it has no card.json. {near}".rstrip())
     try:
         return Card.from_json(json.loads(path.read_text()))
