@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -73,8 +74,7 @@ class Card:
 def package_versions(*packages: str) -> dict[str, str]:
     """Versions of Python, maskbench, numpy and those of ``packages`` that are installed."""
     versions = {"python": platform.python_version(), "maskbench": maskbench.__version__}
-    installed = {name for found in importlib.metadata.packages_distributions().values() for name in found}
     for package in ("numpy", *packages):
-        if package in installed:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions
