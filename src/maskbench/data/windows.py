@@ -1,0 +1,229 @@
+"""Windows of episodes, resident on the device and gathered by one index per factor.
+
+    resident rows   | episode 0 ........ | episode 1 .. 0 0 | episode 2 ............ |     (0: padding of a short episode)
+    windows (T = 4)  [0 1 2 3]             [0 1 0 0]
+                       [1 2 3 4] ...                         [0 1 2 3] ...
+
+Every factor lies in memory as ``(rows, width)``, so a window is ``T * width`` consecutive numbers. A strided view of shape
+``(rows - T + 1, T * width)`` makes each possible window a row of a matrix, and a batch one ``index_select`` of whole rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskbench.data.normalise import Normaliser
+from maskbench.data.parts import find_factor
+from maskbench.data.store import EpisodeStore
+from maskbench.errors import ConfigError, DataError, did_you_mean
+from maskbench.trajectory import MODEL_ROLES, Factor, TrajectorySpec, Window
+
+By = Literal["window", "episode", "length"]
+Short = Literal["pad", "skip", "error"]
+
+# Independent random streams of one key.
+_BATCH, _EPOCH, _FIXED = 0, 1, 2
+
+
+class WindowSampler:
+    """Draws batches of ``length`` timesteps; every batch is a pure function of ``(seed, step)``."""
+
+    def __init__(
+        self,
+        store: EpisodeStore,
+        length: int,
+        batch_size: int,
+        seed: int,
+        *,
+        episodes: Sequence[int] | np.ndarray | None = None,
+        factors: Sequence[str] | None = None,
+        by: By = "window",
+        short: Short = "pad",
+        stride: int = 1,
+        legacy_slicing: bool = False,
+        device: torch.device | str = "cpu",
+        normaliser: Normaliser | None = None,
+    ) -> None:
+        """Loads the chosen rows onto ``device``, normalised once.
+
+        episodes: indices to draw from (a split's part); all by default.
+        factors:  names in the order of the model, parts of split factors (``state.height``) included; all that a model may
+            see by default.
+        by:       ``window`` makes all windows equally likely; ``episode`` draws an episode uniformly, then an offset (maskdp.md
+            section 1.5a); ``length`` draws it in proportion to its length, then an offset (unimask.md section 1.3).
+        short:    an episode shorter than ``length`` gives one window padded at its end (``pad``), none (``skip``), or an error.
+        stride:   distance between the first timesteps of an episode's windows.
+        legacy_slicing: leaves out each episode's last window, as the released BeT loaders do (bet.md section 1.5).
+
+        A store opened with ``place="mmap"`` stays on disk where ``device`` is the CPU and no episode needs padding: batches
+        are then read and normalised one by one. Raises ``DataError`` where no window is left.
+        """
+        _check_choices(length, batch_size, stride, by, short)
+        chosen = np.arange(store.num_episodes) if episodes is None else np.asarray(episodes, np.int64)
+        rows = store.rows(chosen)
+        names = [f.name for f in store.spec if f.role in MODEL_ROLES] if factors is None else list(factors)
+        found = [find_factor(store.spec, n) for n in names]
+
+        self.spec = TrajectorySpec(tuple(factor for factor, _, _ in found))
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.device = torch.device(device)
+        self._by, self._short, self._legacy = by, short, legacy_slicing
+        self._normaliser = normaliser
+        self._lengths = store.lengths[chosen]
+        padded = short == "pad" and bool((self._lengths < length).any())
+        self._on_disk = store.place == "mmap" and self.device.type == "cpu" and not padded
+
+        room = np.maximum(self._lengths, length) if padded else self._lengths
+        self._begins = store.ends[chosen] - self._lengths if self._on_disk else np.cumsum(room) - room
+        self._table = self._windows(stride)
+        if self.num_windows == 0:
+            raise DataError(
+                f"no window of {length} steps is left in {len(chosen)} episodes of at most {self._lengths.max(initial=0)} "
+                f"steps (short={short}, legacy_slicing={legacy_slicing}). Shorten the window or choose short=pad."
+            )
+        whole = np.array_equal(chosen, np.arange(store.num_episodes))
+        self._views: dict[str, Tensor] = {}
+        for factor, parent, columns in found:
+            values = store.array(parent.name)[..., columns]
+            resident = torch.from_numpy(values) if self._on_disk else self._on_device(factor, values if whole else values[rows])
+            if padded:
+                resident = _spread(resident, self._begins, self._lengths, int(room.sum()))
+            self._views[factor.name] = _every_window(resident, length)
+
+    @property
+    def num_windows(self) -> int:
+        return int(self._table.places.shape[1])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in which ``epoch_batches`` shows every window once; the last one may be smaller."""
+        return -(-self.num_windows // self.batch_size)
+
+    def batch(self, step: int) -> Window:
+        """``batch_size`` windows drawn with replacement: the same ones for the same ``(seed, step)`` whatever came before."""
+        random = _random(self.seed, step, _BATCH)
+        if self._by == "window":
+            return self._gather(self._table, random.integers(0, self.num_windows, self.batch_size))
+        first, count = self._table.first, self._table.count
+        episode = np.searchsorted(self._table.weight, random.random(self.batch_size), side="right")
+        return self._gather(self._table, first[episode] + random.integers(0, count[episode]))
+
+    def epoch_batches(self, epoch: int, first_step: int = 0) -> Iterator[Window]:
+        """Every window once, whatever ``by`` says, in an order that depends on ``(seed, epoch)`` only.
+
+        first_step: where to go on inside the epoch, without replaying what came before.
+        """
+        order = _random(self.seed, epoch, _EPOCH).permutation(self.num_windows)
+        for step in range(first_step, self.steps_per_epoch):
+            yield self._gather(self._table, order[step * self.batch_size : (step + 1) * self.batch_size])
+
+    def fixed(self, n: int, seed: int) -> Window:
+        """The evaluation set of this ``seed``: ``n`` different windows drawn as ``by`` says, or all where there are fewer."""
+        random = _random(seed, 0, _FIXED)
+        weights = None
+        if self._by != "window":
+            share = np.diff(self._table.weight, prepend=0.0) / self._table.count
+            weights = np.repeat(share, self._table.count)
+            weights /= weights.sum()
+        return self._gather(self._table, random.choice(self.num_windows, min(n, self.num_windows), replace=False, p=weights))
+
+    def all_windows(self, stride: int = 1) -> Iterator[Window]:
+        """Windows of every episode at this stride, in order, in batches of ``batch_size``."""
+        _check_choices(self.length, self.batch_size, stride)
+        table = self._windows(stride)
+        for first in range(0, table.places.shape[1], self.batch_size):
+            yield self._gather(table, np.arange(first, min(first + self.batch_size, table.places.shape[1])))
+
+    def _gather(self, table: _Table, index: np.ndarray) -> Window:
+        """The windows at these places of the table: one transfer, then one index per factor."""
+        row, start, valid = torch.from_numpy(table.places.take(index, axis=1)).to(self.device, non_blocking=True).unbind()
+        values = {name: view.index_select(0, row) for name, view in self._views.items()}
+        if self._on_disk:
+            values = {name: self._on_device(self.spec[name], v) for name, v in values.items()}
+        recorded = torch.arange(self.length, device=self.device) < valid[:, None] if table.padded else None
+        return Window(values, recorded, start)
+
+    def _on_device(self, factor: Factor, values: np.ndarray | Tensor) -> Tensor:
+        """Recorded values ``(..., *shape)`` in model units, type and place."""
+        dtype = torch.int64 if factor.kind == "discrete" else torch.float32
+        tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+        tensor = tensor.to(self.device, dtype)
+        return tensor if self._normaliser is None else self._normaliser.apply(factor.name, tensor)
+
+    def _windows(self, stride: int) -> _Table:
+        """Where each window starts."""
+        starts = self._lengths - self.length + (0 if self._legacy else 1)
+        count = -(-starts // stride)
+        if (self._lengths < self.length).any():
+            is_short = self._lengths < self.length
+            if self._short == "error":
+                episode = int(np.flatnonzero(is_short)[0])
+                raise DataError(
+                    f"{int(is_short.sum())} of {len(is_short)} episodes are shorter than the window of {self.length} steps "
+                    f"(the first, number {episode} of those chosen, has {self._lengths[episode]}). "
+                    "Choose short=pad or short=skip."
+                )
+            count = np.where(is_short, 1 if self._short == "pad" else 0, count)
+        used = np.flatnonzero(count)
+        count = count[used]
+        first = np.cumsum(count) - count
+        start = (np.arange(count.sum()) - np.repeat(first, count)) * stride
+        valid = np.minimum(np.repeat(self._lengths[used], count), self.length)
+        weight = np.cumsum(self._lengths[used] if self._by == "length" else np.ones(len(used)))
+        return _Table(
+            places=np.stack([np.repeat(self._begins[used], count) + start, start, valid]),
+            padded=bool((valid < self.length).any()),
+            first=first,
+            count=count,
+            weight=weight / weight[-1:],
+        )
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Every window there is, episode after episode.
+
+    places: ``(3, windows)`` int64: resident row, timestep inside the episode, recorded steps.
+    padded: whether any window holds fewer recorded steps than the window length.
+    first, count: per episode with windows, its first window and how many it has.
+    weight: per such episode the cumulative probability of drawing it.
+    """
+
+    places: np.ndarray
+    padded: bool
+    first: np.ndarray
+    count: np.ndarray
+    weight: np.ndarray
+
+
+def _random(seed: int, step: int, stream: int) -> np.random.Generator:
+    """Counter-based: any step's numbers without those before it."""
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, 0, stream]))
+
+
+def _spread(values: Tensor, begins: np.ndarray, lengths: np.ndarray, rows: int) -> Tensor:
+    """Moves consecutive episodes apart, so that each begins at its own row; the rows between are zero."""
+    slots = np.arange(lengths.sum()) + np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
+    resident = values.new_zeros((rows, *values.shape[1:]))
+    resident[torch.from_numpy(slots).to(values.device)] = values
+    return resident
+
+
+def _every_window(values: Tensor, length: int) -> Tensor:
+    """``(rows, *shape)`` to an overlapping view ``(rows - length + 1, length, *shape)``."""
+    row, *inner = values.stride()
+    return values.as_strided((len(values) - length + 1, length, *values.shape[1:]), (row, row, *inner))
+
+
+def _check_choices(length: int, batch_size: int, stride: int, by: str = "window", short: str = "pad") -> None:
+    if min(length, batch_size, stride) < 1:
+        raise ConfigError(f"window length, batch size and stride must be positive; found {length}, {batch_size}, {stride}")
+    for key, value, valid in (("by", by, get_args(By)), ("short", short, get_args(Short))):
+        if value not in valid:
+            raise ConfigError(f"{key} is '{value}'. {did_you_mean(value, valid)}")
