@@ -10,6 +10,7 @@ import ctypes.util
 import importlib
 import os
 import sys
+import weakref
 from types import ModuleType
 from typing import Any
 
@@ -17,16 +18,25 @@ import numpy as np
 
 from maskbench.errors import EnvError, MissingExtraError
 
-#: Off-screen OpenGL back ends by the value of MUJOCO_GL, in order of preference: (shared library, MuJoCo's context module).
-_BACKENDS = {"egl": ("EGL", "mujoco.egl"), "osmesa": ("OSMesa", "mujoco.osmesa"), "glfw": ("glfw", "mujoco.glfw")}
+#: Off-screen OpenGL libraries by the value of MUJOCO_GL, in order of preference.
+_OFFSCREEN = {"egl": "EGL", "osmesa": "OSMesa"}
 
 
 def import_mujoco(purpose: str) -> ModuleType:
-    """The ``mujoco`` module, or a MissingExtraError that says what ``purpose`` needed it for."""
+    """The ``mujoco`` module.
+
+    Raises MissingExtraError, naming ``purpose``, where it is not installed, and EnvError where its import fails because
+    MUJOCO_GL asks for an OpenGL library that is not there.
+    """
     try:
         return importlib.import_module("mujoco")
     except ImportError as error:
         raise MissingExtraError("mujoco", "robotics", purpose) from error
+    except (AttributeError, RuntimeError, OSError) as error:
+        asked = os.environ.get("MUJOCO_GL", "")
+        raise EnvError(
+            f"mujoco cannot be imported with MUJOCO_GL='{asked}' ({error}). Unset it: only pictures need OpenGL"
+        ) from error
 
 
 def offscreen_backend() -> str:
@@ -37,12 +47,12 @@ def offscreen_backend() -> str:
     if sys.platform == "darwin":
         return "cgl"
     asked = os.environ.get("MUJOCO_GL", "").strip().lower()
-    if asked in _BACKENDS:
+    if asked in (*_OFFSCREEN, "glfw"):
         return asked
     if asked in ("disable", "disabled", "off", "false", "0"):
         raise EnvError(f"rendering is switched off by MUJOCO_GL={asked}. Unset it, or set MUJOCO_GL=egl or MUJOCO_GL=osmesa")
-    for name in ("egl", "osmesa"):
-        if ctypes.util.find_library(_BACKENDS[name][0]):
+    for name, library in _OFFSCREEN.items():
+        if ctypes.util.find_library(library):
             return name
     if os.environ.get("DISPLAY") or sys.platform == "win32":
         return "glfw"
@@ -61,18 +71,21 @@ class Camera:
 
     def __init__(self, model: Any, camera: str | int = -1, height: int = 240, width: int = 320) -> None:
         mj = self._mj = import_mujoco("rendering")
+        model.vis.quality.offsamples = 0
+        model.vis.quality.shadowsize = 512
+        model.vis.global_.offwidth, model.vis.global_.offheight = width, height
         backend = offscreen_backend()
         try:
-            context = importlib.import_module("mujoco.cgl" if backend == "cgl" else _BACKENDS[backend][1])
-            self._gl: Any = context.GLContext(width, height)
-        except (ImportError, AttributeError, RuntimeError, OSError) as error:
+            self._gl: Any = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+            self._gl.make_current()
+            self._context: Any = mj.MjrContext(model, mj.mjtFontScale.mjFONTSCALE_100)
+        except (ImportError, AttributeError, RuntimeError, OSError, mj.FatalError) as error:
             raise EnvError(
                 f"no '{backend}' OpenGL context could be made ({error}). Set MUJOCO_GL=egl or MUJOCO_GL=osmesa"
             ) from error
-        self._gl.make_current()
-        model.vis.quality.offsamples = 0
-        model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-        model.vis.quality.shadowsize = 512
+        # Freed before the interpreter takes OpenGL's modules apart, also where nobody closes the camera.
+        self._free = weakref.finalize(self, _free, self._context, self._gl)
+        mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._model = model
         self._scene = mj.MjvScene(model, maxgeom=2000)
         self._scene.flags[mj.mjtRndFlag.mjRND_SHADOW] = 0
@@ -81,8 +94,6 @@ class Camera:
         index = model.camera(camera).id if isinstance(camera, str) else camera
         if index >= 0:
             self._view.type, self._view.fixedcamid = mj.mjtCamera.mjCAMERA_FIXED, index
-        self._context: Any = mj.MjrContext(model, mj.mjtFontScale.mjFONTSCALE_100)
-        mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._rect = mj.MjrRect(0, 0, width, height)
 
     def picture(self, data: Any) -> np.ndarray:
@@ -96,6 +107,10 @@ class Camera:
         return np.ascontiguousarray(pixels[::-1])
 
     def close(self) -> None:
-        """Frees the OpenGL context."""
-        self._context.free()
-        self._gl.free()
+        """Frees the OpenGL context; the camera draws nothing any more."""
+        self._free()
+
+
+def _free(context: Any, gl: Any) -> None:
+    context.free()
+    gl.free()

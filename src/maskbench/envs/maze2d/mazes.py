@@ -41,7 +41,7 @@ class Maze:
     @cached_property
     def goal(self) -> np.ndarray:
         """``(2,)`` float64 position of the task's goal."""
-        return np.array([(i, row.index("G")) for i, row in enumerate(self.rows) if "G" in row][0], np.float64)
+        return np.array(next((i, row.index("G")) for i, row in enumerate(self.rows) if "G" in row), np.float64)
 
     def cell(self, position: np.ndarray) -> np.ndarray:
         """``(..., 2)`` int cells that hold ``position`` ``(..., 2)``, cut off at the map's edge."""
