@@ -29,7 +29,10 @@ class Domain:
 
     parts:    slices of the observation, in the suite's order.
     substeps: physics steps a control step; ``seconds`` is the control step.
+    camera:   the model's camera that pictures are taken with.
+    tasks:    reward functions of what ``features`` reads.
     refresh:  MuJoCo stages after which the reward features of a freshly set state are right.
+    model_xml: the suite's model file as it is to be compiled.
     observe, features: ``(mujoco, model, data) -> Reader``.
     start:    ``(mujoco, model, data, random)`` draws the first state, as the suite's task does.
     """
