@@ -1,9 +1,11 @@
-"""Finding a factor, or a declared part of one (``state.height``), by name."""
+"""Finding a factor, or a part of one (``state.height``, ``state.3``), by name."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from maskbench.errors import DataError, did_you_mean
-from maskbench.trajectory import Factor, TrajectorySpec
+from maskbench.trajectory import Factor, TrajectorySpec, part_slice
 
 
 def find_factor(spec: TrajectorySpec, name: str) -> tuple[Factor, Factor, slice]:
@@ -12,15 +14,11 @@ def find_factor(spec: TrajectorySpec, name: str) -> tuple[Factor, Factor, slice]
     For an unsplit factor the parent is the factor itself and the columns are all of them. Raises ``DataError`` naming the
     nearest valid name.
     """
-    if name in spec:
-        return spec[name], spec[name], slice(None)
     parent_name = name.split(".", 1)[0]
-    if "." in name and parent_name in spec:
-        parent = spec[parent_name]
-        bounds = [(a, b) for _, a, b in parent.parts] or [(i, i + 1) for i in range(parent.width)]
-        for factor, (start, stop) in zip(parent.split(), bounds, strict=False):
-            if factor.name == name:
-                return factor, parent, slice(start, stop)
-        valid = [p.name for p in parent.split() if p is not parent]
-        raise DataError(f"factor '{parent_name}' has no part '{name}'. {did_you_mean(name, valid)}")
-    raise DataError(f"no factor is called '{name}'. {did_you_mean(name, spec.names)}")
+    if parent_name not in spec:
+        raise DataError(f"no factor is called '{name}'. {did_you_mean(name, spec.names)}")
+    parent = spec[parent_name]
+    if name == parent_name:
+        return parent, parent, slice(None)
+    columns = part_slice(parent, name)
+    return replace(parent, name=name, shape=(columns.stop - columns.start,), parts=()), parent, columns
