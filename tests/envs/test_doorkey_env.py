@@ -110,6 +110,16 @@ def test_start_depends_on_the_seed_alone_and_covers_all_starts() -> None:
     assert (again["state"][0], again["state_key"][0]) == tuple(pairs[1234])
 
 
+def test_unseeded_resets_follow_from_the_last_seed() -> None:
+    def starts(seed: int) -> list[tuple[int, int]]:
+        env = DoorKey().make()
+        env.reset(seed=seed)
+        return [(int(o["state"]), int(o["state_key"])) for o, _ in (env.reset() for _ in range(12))]
+
+    assert starts(0) == starts(0) != starts(1)
+    assert len(set(starts(0))) > 6
+
+
 @pytest.mark.parametrize("actions", [np.array([4]), np.array([-1]), np.array([0.0]), np.array([0, 1])])
 def test_impossible_actions_are_refused(actions: np.ndarray) -> None:
     batch = DoorKey().make_batch(1)

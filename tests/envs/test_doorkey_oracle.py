@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskbench.envs.doorkey import DoorKey, Oracle
+from maskbench.envs.doorkey import DoorKey
+from maskbench.envs.doorkey.oracle import Oracle
 from maskbench.errors import EnvError
 
 FACTORS = ("state", "state_key", "action", "rtg")

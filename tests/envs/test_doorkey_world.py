@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskbench.envs.doorkey.world import EVENTS, MOVES, World, world
+from maskbench.envs.doorkey.world import EVENTS, MOVES, World, build_world
 from maskbench.errors import EnvError
 
 RIGHT, DOWN, LEFT, UP = range(4)
@@ -51,16 +51,16 @@ def find(tables: World, agent: tuple[int, int], key: tuple[int, int], held: bool
 
 
 def test_there_are_77_reachable_joint_states_and_56_equally_likely_starts() -> None:
-    tables = world(4)
+    tables = build_world(4)
     assert len(tables.agent) == 77
     assert len(tables.starts) == 56
-    assert len(world(14).agent) == 56 * 55 + 56 + (56 + 1 + 9 * 14)
+    assert len(build_world(14).agent) == 56 * 55 + 56 + (56 + 1 + 9 * 14)
 
 
 @pytest.mark.parametrize("size", [4, 14])
 @given(start=st.integers(0, 10**6), actions=st.lists(st.integers(0, 3), max_size=60))
 def test_tables_agree_with_the_literal_procedure(size: int, start: int, actions: list[int]) -> None:
-    tables = world(size)
+    tables = build_world(size)
     joint = int(tables.starts[start % len(tables.starts)])
     grid = Grid(cell(tables.agent[joint], size), cell(tables.key[joint], size), size, tables.wall_x)
     for action in actions:
@@ -71,12 +71,12 @@ def test_tables_agree_with_the_literal_procedure(size: int, start: int, actions:
 
 
 def test_key_is_held_exactly_where_it_shares_the_agents_cell() -> None:
-    tables = world(4)
+    tables = build_world(4)
     np.testing.assert_array_equal(tables.held, tables.agent == tables.key)
 
 
 def test_events_mark_pick_up_door_and_arrival() -> None:
-    tables = world(4)
+    tables = build_world(4)
     name = lambda joint, action: EVENTS[tables.event[joint, action]]  # noqa: E731
     assert name(find(tables, (1, 1), (2, 1), False, False), RIGHT) == "key"
     assert name(find(tables, (2, 1), (2, 1), True, False), RIGHT) == "door"
@@ -86,7 +86,7 @@ def test_events_mark_pick_up_door_and_arrival() -> None:
 
 
 def test_distance_runs_through_the_door() -> None:
-    tables = world(4)
+    tables = build_world(4)
     assert tables.distance[find(tables, (2, 1), (1, 1), False, False)] == 5
     assert tables.distance[find(tables, (1, 4), (1, 1), False, False)] == 9
     assert tables.distance[find(tables, (3, 1), (3, 1), True, True)] == 4
@@ -95,7 +95,7 @@ def test_distance_runs_through_the_door() -> None:
 
 
 def test_policy_prefers_the_sub_goal_with_the_published_border_rules() -> None:
-    tables = world(4)
+    tables = build_world(4)
     # key to the right of a corner: the left and top borders cost 1
     np.testing.assert_array_equal(tables.gain[find(tables, (1, 1), (2, 1), False, False)], [1, -1, -1, -1])
     # the bottom border costs nothing, neither does the inner wall
@@ -109,7 +109,7 @@ def test_policy_prefers_the_sub_goal_with_the_published_border_rules() -> None:
 
 
 def test_policy_entropy_matches_the_published_calibration() -> None:
-    tables = world(4)
+    tables = build_world(4)
     policy = tables.policy(1.0)
     entropy = -(policy * np.log(policy)).sum(1)
     share = np.zeros(77)
@@ -129,4 +129,4 @@ def test_policy_entropy_matches_the_published_calibration() -> None:
 
 def test_other_sizes_are_refused_by_name() -> None:
     with pytest.raises(EnvError, match=r"\[4, 14\]; found size=5"):
-        world(5)
+        build_world(5)

@@ -1,7 +1,8 @@
 """Point mass with several demonstrated routes ("multipath" of Behavior Transformers): the smallest test of multi-modality.
 
 ``pointmass1`` passes an obstacle above or below; the three routes of ``pointmass2`` all meet at (4, 4), so only history
-tells which leg comes next. Source: Shafiullah et al., NeurIPS 2022, and its reproducibility study (``specs`` bet 2.4).
+tells which leg comes next. Source: Shafiullah et al., NeurIPS 2022, and its reproducibility study
+(Moalla et al., ReScience C 2023).
 """
 
 from __future__ import annotations

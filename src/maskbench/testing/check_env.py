@@ -74,7 +74,8 @@ def check_env(
     cause: Exception | None = None
     for name, clause in clauses:
         try:
-            violations += [f"{name}: {found}" for found in clause(case)]
+            for found in clause(case):
+                violations.append(f"{name}: {found}")
         except Exception as error:
             violations.append(f"{name}: raised {type(error).__name__}: {error}")
             cause = cause or error

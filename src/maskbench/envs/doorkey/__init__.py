@@ -1,7 +1,6 @@
-"""Key-door gridworld of uniMASK (Carroll et al., NeurIPS 2022; ``specs`` 4.1) with exact inference over its trajectories."""
+"""Key-door gridworld of uniMASK (Carroll et al., NeurIPS 2022); ``oracle`` holds exact inference over its trajectories."""
 
 from maskbench.envs.doorkey.env import DoorKey, DoorKeyBatch
-from maskbench.envs.doorkey.oracle import Oracle
-from maskbench.envs.doorkey.world import World, world
+from maskbench.envs.doorkey.world import World, build_world
 
-__all__ = ["DoorKey", "DoorKeyBatch", "Oracle", "World", "world"]
+__all__ = ["DoorKey", "DoorKeyBatch", "World", "build_world"]

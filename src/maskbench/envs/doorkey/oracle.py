@@ -3,7 +3,8 @@
 Generated trajectories come from a hidden Markov model with known tables: joint state ``h_t``, action ``a_t ~ policy(h_t)``,
 ``h_{t+1} = successor(h_t, a_t)``. Visible positions and actions are evidence at their own step. Returns-to-go telescope,
 ``rtg_t = distance(h_t) - distance(h_T)``, so with the final distance ``d`` fixed they are evidence at their own step as well;
-rows that show one are summed over ``d``. Source: uniMASK, exact-inference floors (``specs`` 5.6); loss as in ``specs`` 2.4.
+rows that show one are summed over ``d``. The loss is that of uniMASK's
+validation matrix: cross-entropy averaged over the predicted cells of a factor, then summed over factors.
 """
 
 from __future__ import annotations

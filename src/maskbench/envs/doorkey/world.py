@@ -74,7 +74,7 @@ class World:
 
 
 @cache
-def world(size: int) -> World:
+def build_world(size: int) -> World:
     """Tables of the world with ``size`` x ``size`` interior cells (4 or 14). Raises EnvError for any other size."""
     if size not in WALL_X:
         raise EnvError(f"doorkey is defined for interior sizes {sorted(WALL_X)}; found size={size}")
