@@ -73,7 +73,7 @@ def test_mistakes_are_named(store):
         Normaliser.fit(store, {"state": "standart"})
     with pytest.raises(ConfigError, match="'key' is discrete"):
         Normaliser.fit(store, {"key": "standard"})
-    with pytest.raises(DataError, match=r"no part 'state\.heigth'.*'state\.height'"):
+    with pytest.raises(DataError, match=r"'state\.heigth' is no part.*'state\.height'"):
         Normaliser.identity(SPEC).apply("state.heigth", torch.zeros(1))
 
 

@@ -113,7 +113,7 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
     if episodes is None:
         raise ConfigError("without a path the data are generated: set generate.episodes to how many, or path to recorded data")
     identity = {
-        "env": [env.name, type(env).__qualname__, environment_options(env), env.spec.to_json()],
+        "env": [env.name, type(env).__qualname__, env.data_version, environment_options(env), env.spec.to_json()],
         "generate": [episodes, seed, options],
     }
     target = root / "generated" / f"{env.name}-{_digest(identity)}"

@@ -74,6 +74,9 @@ class Environment(ABC):
     #: Conditioned queries for which this environment can say what to ask for (``bc`` needs nothing).
     queries: ClassVar[tuple[str, ...]] = ("bc",)
 
+    #: Raised whenever generated data would come out otherwise, so that cached data of an older generator is not reused.
+    data_version: ClassVar[int] = 1
+
     name: str
     #: Steps after which an episode is truncated.
     horizon: int
@@ -102,6 +105,15 @@ class Environment(ABC):
     def score(self, episode_return: float) -> Mapping[str, float]:
         """Reference scores derived from a return (D4RL's normalised score), by name."""
         return {}
+
+    def floor(
+        self, values: Mapping[str, np.ndarray], visible: np.ndarray, predict: np.ndarray, factors: Sequence[str]
+    ) -> Mapping[str, float] | None:
+        """Lowest expected loss of each predicted factor and their ``total`` for a generator that is known exactly, else None.
+
+        values ``(B, T)`` class indices per factor; visible and predict ``(B, T, F)`` bool in the order of ``factors``.
+        """
+        return None
 
     def goal_distance(self, observation: Observation, goal: Observation) -> np.ndarray:
         """``(n,)`` Euclidean distance over the continuous state factors of ``goal`` plus the count of unequal discrete ones."""

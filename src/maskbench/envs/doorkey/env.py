@@ -83,6 +83,14 @@ class DoorKey(Environment):
         cell = np.array(self.world.goal, np.int64)
         return {"state": cell, "state_key": cell}
 
+    def floor(
+        self, values: Mapping[str, np.ndarray], visible: np.ndarray, predict: np.ndarray, factors: Sequence[str]
+    ) -> Mapping[str, float] | None:
+        """Exact inference over whole episodes of the data policy (``doorkey.oracle``); None for shorter windows."""
+        from maskbench.envs.doorkey.oracle import Oracle
+
+        return Oracle(self).floor(values, visible, predict, factors) if visible.shape[1] == self.horizon else None
+
     def rtg_class(self, value: np.ndarray) -> np.ndarray:
         """Class index of a return-to-go, clipped into range."""
         classes, offset = RTG_CLASSES[self.size]

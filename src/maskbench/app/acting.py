@@ -1,0 +1,106 @@
+"""A trained model and its reference policies playing the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from maskbench.app.config.schema import EvalExperiment, Experiment
+from maskbench.app.config.schema import Query as QueryConfig
+from maskbench.app.experiment import Model, load_model
+from maskbench.app.plans import build_plan
+from maskbench.data.dataset import Dataset
+from maskbench.envs.base import Environment
+from maskbench.errors import ConfigError, did_you_mean
+from maskbench.policies.model import ModelPolicy
+from maskbench.policies.queries import QUERIES, Query
+from maskbench.rollout.metrics import MetricRow, summarise
+from maskbench.rollout.plan import EpisodePlan
+from maskbench.rollout.policy import RandomPolicy, ReplayPolicy, ZeroPolicy
+from maskbench.rollout.runner import PolicyFactory, RolloutRunner
+from maskbench.trajectory import EpisodeRecord
+
+#: Episodes shown side by side in a GIF.
+FILMED = 6
+
+
+@dataclass(frozen=True)
+class Played:
+    """Rollouts of one query."""
+
+    query: str
+    plan: EpisodePlan
+    records: list[EpisodeRecord]
+    metrics: list[MetricRow]
+    films: list[np.ndarray]
+
+
+def make_query(config: QueryConfig, name: str | None = None) -> Query:
+    """The rollout query of a configuration; tasks that ask for no action are refused with the list of those that do."""
+    name = name or config.name
+    if name not in QUERIES:
+        raise ConfigError(f"query={name} asks for no next action, so it cannot be rolled out. {did_you_mean(name, QUERIES)}")
+    mode = config.mode if name == "goal" else "closed"
+    return Query(name, mode, config.history, config.temperature, config.greedy)
+
+
+def play_model(
+    model: Model,
+    environment: Environment,
+    data: Dataset | None,
+    query: QueryConfig,
+    name: str,
+    settings: Experiment | EvalExperiment,
+    run_dir: Path,
+    which: str,
+    episodes: int,
+    references: bool = True,
+    films: int = 0,
+) -> Played:
+    """Rolls the model of ``run_dir`` out, and reference policies on the same rows.
+
+    references: also play uniformly random actions, and for goals from held-out episodes zero actions and the recorded ones.
+    films:      how many episodes to film.
+    """
+    asked = make_query(query, name)
+    model.policy(asked, 1, environment)  # refuses before any work starts
+    plan, recorded = build_plan(environment, data, query, name, episodes, settings.seed, settings.num_eval_steps)
+    slots = min(settings.num_envs, episodes)
+    factories: dict[str, PolicyFactory] = {"model": partial(load_policy, str(run_dir), which, asked, slots, environment)}
+    if settings.num_workers == 0:
+        factories["model"] = partial(model.policy, asked, slots, environment)
+    if references:
+        action = environment.spec.with_role("action")[0]
+        factories["random"] = partial(RandomPolicy, action)
+        if recorded:
+            factories |= {"zero": partial(ZeroPolicy, action), "replay": partial(ReplayPolicy, recorded)}
+    filmed = [r.row for r in plan][:films]
+    records: dict[str, list[EpisodeRecord]] = {}
+    pictures: list[np.ndarray] = []
+    for policy, factory in factories.items():
+        workers = max(1, settings.num_workers)
+        runner = RolloutRunner(environment, factory, workers, slots, frames=filmed if policy == "model" else ())
+        records[policy] = runner.run(plan)
+        pictures += [runner.films[row] for row in runner.films]
+    metrics = [
+        row
+        for policy, played in records.items()
+        for row in summarise(played, policy, config_hash=run_dir.name, dataset_hash=model.data_hash)
+    ]
+    return Played(name, plan, records["model"], metrics, pictures)
+
+
+def load_policy(run_dir: str, which: str, query: Query, slots: int, environment: Environment) -> ModelPolicy:
+    """The model of a run folder acting; what each worker process builds for itself."""
+    torch.set_num_threads(1)
+    return load_model(run_dir, which).policy(query, slots, environment)
+
+
+def tabulated(played: Sequence[Played]) -> list[MetricRow]:
+    """Metric rows of all queries, in order."""
+    return [row for p in played for row in p.metrics]

@@ -1,0 +1,74 @@
+"""What to ask for in rollouts: seeds, returns, and goals from the environment's own task or from held-out episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from maskbench.app.config.schema import Query as QueryConfig
+from maskbench.data.dataset import Dataset
+from maskbench.data.store import EpisodeStore
+from maskbench.envs.base import Environment, Start
+from maskbench.errors import ConfigError
+from maskbench.rollout.plan import EpisodePlan, PlanRow
+
+#: MaskDP's single-goal protocol (spec 1.5b): the goal lies this many steps after the start.
+GOAL_STEPS = range(14, 19)
+#: What ``query.target=expert`` asks for: this quantile of the returns of the training episodes.
+EXPERT_QUANTILE = 0.95
+
+
+def build_plan(
+    environment: Environment, data: Dataset | None, query: QueryConfig, name: str, episodes: int, seed: int, budget: int | None
+) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
+    """Rows for query ``name``, and for goals from held-out episodes the recorded actions that reach each row's goal.
+
+    data: the episodes of the run; needed for expert targets and for goals where the environment has none of its own.
+    Raises ConfigError where there is nothing to ask for.
+    """
+    if name == "return":
+        target = expert_return(data) if query.target in (None, "expert") else float(query.target)  # type: ignore[arg-type]
+        return EpisodePlan.build(episodes, seed, name, target_return=target, budget=budget), {}
+    if name == "goal" and environment.goal(0) is None:
+        if data is None or not data.store.spec.with_role("simulator"):
+            raise ConfigError(
+                f"query=goal needs something to reach: '{environment.name}' has no goal of its own, and goals from held-out "
+                "episodes need data with saved simulator states (physics)"
+            )
+        return goal_pairs(data, episodes, seed)
+    goal = environment.goal if name == "goal" else None
+    return EpisodePlan.build(episodes, seed, name, goal=goal, budget=budget), {}
+
+
+def expert_return(data: Dataset | None) -> float:
+    """A high return among the training episodes."""
+    if data is None or not data.store.spec.with_role("reward"):
+        raise ConfigError("query.target=expert needs episodes with rewards; give a number: query.target=<return>")
+    reward = data.store.array(data.store.spec.with_role("reward")[0].name)[:, 0].astype(np.float64)
+    returns = np.add.reduceat(reward, data.store.ends - data.store.lengths)
+    return float(np.quantile(returns[data.split.train], EXPERT_QUANTILE))
+
+
+def goal_pairs(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
+    """Pairs of a start and the state some steps later in the same held-out episode, and the actions between them."""
+    store: EpisodeStore = data.store
+    held_out = data.split.test if len(data.split.test) else data.split.validation
+    simulator = store.spec.with_role("simulator")[0].name
+    long_enough = [int(e) for e in held_out if store.lengths[e] > GOAL_STEPS[-1]]
+    if not long_enough:
+        raise ConfigError(f"goals need held-out episodes longer than {GOAL_STEPS[-1]} steps: raise dataset.split.test")
+    rng = np.random.Generator(np.random.Philox(seed))
+    states = [f.name for f in store.spec.with_role("state")]
+    action = store.spec.with_role("action")[0].name
+    rows, actions = [], {}
+    for row in range(episodes):
+        episode = long_enough[rng.integers(len(long_enough))]
+        steps = int(rng.integers(GOAL_STEPS[0], GOAL_STEPS[-1] + 1))
+        first = int(store.ends[episode] - store.lengths[episode] + rng.integers(store.lengths[episode] - steps))
+        goal: Mapping[str, np.ndarray] = {n: np.array(store.array(n)[first + steps]) for n in states}
+        start = Start(np.array(store.array(simulator)[first]))
+        seeds = rng.integers(2**31, size=2)
+        rows.append(PlanRow(row, int(seeds[0]), int(seeds[1]), "goal", goal=goal, budget=steps, start=start))
+        actions[row] = np.array(store.array(action)[first : first + steps])
+    return EpisodePlan(tuple(rows)), actions
