@@ -114,7 +114,7 @@ def test_thread_count_is_restored_also_after_an_error() -> None:
         with batch_invariant():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
-        with pytest.raises(RuntimeError, match="shapes|size"), batch_invariant():
+        with pytest.raises(RuntimeError, match=r"shapes|size"), batch_invariant():
             torch.zeros(2, 3) @ torch.zeros(2, 3)
         assert torch.get_num_threads() == 2
     finally:
