@@ -51,6 +51,11 @@ def test_saved_plan_comes_back_bit_for_bit(tmp_path_factory: Any, goal: np.ndarr
     assert loaded.rows[1].to_json() == plan.rows[1].to_json()
 
 
+def test_numpy_numbers_make_the_same_plan() -> None:
+    numpy_row = PlanRow(np.int64(0), np.int64(1), np.int64(2), target_return=np.float32(0.5))  # type: ignore[arg-type]
+    assert EpisodePlan((numpy_row,)).hash() == EpisodePlan((PlanRow(0, 1, 2, target_return=0.5),)).hash()
+
+
 def test_goals_are_those_of_the_environment_seed() -> None:
     plan = EpisodePlan.build(5, seed=0, query="goal", goal=lambda seed: {"state": np.array([seed % 7.0])})
     assert [r.goal["state"][0] for r in plan if r.goal] == [r.env_seed % 7 for r in plan]
@@ -59,6 +64,8 @@ def test_goals_are_those_of_the_environment_seed() -> None:
 def test_impossible_plans_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unique"):
         EpisodePlan((PlanRow(0, 1, 1), PlanRow(0, 2, 2)))
+    with pytest.raises(ConfigError, match="at least one row"):
+        EpisodePlan(())
     with pytest.raises(ConfigError, match="budget"):
         PlanRow(0, 1, 1, budget=0)
     with pytest.raises(ConfigError, match="3 starts; found 1"):

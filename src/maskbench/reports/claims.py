@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maskbench.errors import DataError, did_you_mean
-from maskbench.reports.collect import Matrix
+from maskbench.reports.collect import Matrix, read_yaml
 
 _FOLDER = Path(__file__).with_name("claims")
 _KEYS = {"system", "table", "title", "metric", "source", "columns", "rows"}
@@ -36,16 +36,10 @@ def load_claims(path: Path | str) -> list[Claim]:
     A file holds ``system, table, title, metric, source, columns`` and ``rows``, a mapping of row name to one value a column;
     a value is a number or ``[number, error]``. Raises DataError where it does not.
     """
-    from yaml import YAMLError, safe_load
-
     path = Path(path)
-    try:
-        content = safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, YAMLError) as error:
-        raise DataError(f"cannot read the claims of {path}: {error}") from error
-    if not isinstance(content, dict) or set(content) != _KEYS:
-        found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise DataError(f"{path} must hold exactly {sorted(_KEYS)}; found {found}")
+    content = read_yaml(path)
+    if set(content) != _KEYS:
+        raise DataError(f"{path} must hold exactly {sorted(_KEYS)}; found {sorted(content)}")
     claims = []
     for row, values in content["rows"].items():
         if len(values) != len(content["columns"]):

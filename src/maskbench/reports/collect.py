@@ -96,13 +96,15 @@ class Matrix:
 
     def normalised(self) -> np.ndarray:
         """Each column divided by its least value (uniMASK Figure 7)."""
-        return self.values / np.nanmin(self.values, axis=0)
+        relative: np.ndarray = self.values / np.nanmin(self.values, axis=0)
+        return relative
 
     def excess(self) -> np.ndarray:
         """Values above the floor: what a better model could still gain. Raises DataError where no floor is known."""
         if self.floor is None:
             raise DataError(f"'{self.title}' has no floor to measure the excess from")
-        return self.values - self.floor
+        above: np.ndarray = self.values - self.floor
+        return above
 
 
 def collect(folder: Path | str) -> Run:
@@ -114,7 +116,7 @@ def collect(folder: Path | str) -> Run:
     prefix = "rollouts_"
     return Run(
         folder=folder,
-        config=_yaml(config_path) if config_path.is_file() else {},
+        config=read_yaml(config_path) if config_path.is_file() else {},
         config_text=config_path.read_text(encoding="utf-8") if config_path.is_file() else "",
         curves=_curves(folder / "metrics.csv"),
         timing=_curves(folder / "timing.csv"),
@@ -212,9 +214,10 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file of one mapping, interpolations kept as text. Raises DataError where it is something else."""
     from omegaconf import OmegaConf
-    from yaml import YAMLError
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)

@@ -62,11 +62,13 @@ def learning_curves(curves: Mapping[str, Curve], theme: Theme = LIGHT, most: int
                 curve = curves[name]
                 label = name.partition("/")[0]
                 marker = "o" if len(curve.steps) < 2 else None
-                axes.plot(curve.steps, curve.values, color=colour, lw=1.2 if train else 2.0, label=label, marker=marker)
+                axes.plot(curve.steps, curve.values, color=colour, lw=1.0 if train else 2.0, label=label, marker=marker)
             values = np.concatenate([curves[name].values for name in panels[quantity]])
             values = values[np.isfinite(values)]
             if len(values) and values.min() > 0 and values.max() > 30 * values.min():
                 axes.set_yscale("log")
+            else:
+                axes.yaxis.set_major_formatter(_thousands)
             axes.set_xlabel("step")
             axes.xaxis.set_major_formatter(_thousands)
             axes.locator_params(axis="x", nbins=5)
@@ -219,7 +221,10 @@ def _canvas(theme: Theme, wide: float, high: float) -> Iterator[Figure]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    style: dict[str, Any] = {
+    style: Any = {
+        "figure.constrained_layout.w_pad": 0.12,
+        "figure.constrained_layout.h_pad": 0.1,
+        "figure.constrained_layout.wspace": 0.04,
         "figure.facecolor": theme.background,
         "axes.facecolor": theme.background,
         "axes.edgecolor": theme.grid,

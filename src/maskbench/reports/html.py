@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from maskbench.reports import figures
 from maskbench.reports.collect import Run, collect
 from maskbench.reports.figures import DARK, LIGHT, Theme
-from maskbench.reports.tables import Cell, Measured, Table, rollout_table, show, task_loss_table
+from maskbench.reports.tables import Cell, Table, rollout_table, show, task_loss_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -207,5 +207,6 @@ img{display:block;max-width:100%;height:auto}
 .film{border:1px solid var(--line);border-radius:8px}
 figcaption{margin-top:6px;color:var(--muted);font-size:13px}
 details{margin-top:22px}summary{cursor:pointer;color:var(--accent)}
-pre{overflow-x:auto;padding:14px 16px;border:1px solid var(--line);border-radius:10px;background:var(--soft);font-size:12.5px;line-height:1.5}
+pre{overflow-x:auto;padding:14px 16px;border:1px solid var(--line);border-radius:10px;background:var(--soft)}
+pre{font-size:12.5px;line-height:1.5}
 """

@@ -7,7 +7,9 @@ that rounds otherwise than the vector code. A rollout would then depend on how m
 padded to whole vector registers, convolutions and recurrent layers row by row. LayerNorm, softmax, embeddings and scaled
 dot-product attention are invariant by themselves (tests measure all of this for every batch size from 1 to 64).
 
-The leading axis must be the batch. Not covered: ``nn.MultiheadAttention`` and ``einsum`` with a shared weight.
+The leading axis must be the batch. Not covered: ``nn.MultiheadAttention``, ``einsum`` with a shared weight, compiled modules
+and devices other than the CPU. Measured cost on transformers of 4-6 layers, widths 72-256: 1.03-1.9 times the plain forward,
+the least for wide models.
 """
 
 from __future__ import annotations

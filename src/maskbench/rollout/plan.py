@@ -54,13 +54,13 @@ class PlanRow:
     def to_json(self) -> dict[str, Any]:
         """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON."""
         return {
-            "row": self.row,
-            "env_seed": self.env_seed,
-            "policy_seed": self.policy_seed,
+            "row": int(self.row),
+            "env_seed": int(self.env_seed),
+            "policy_seed": int(self.policy_seed),
             "query": self.query,
-            "target_return": self.target_return,
+            "target_return": None if self.target_return is None else float(self.target_return),
             "goal": None if self.goal is None else {name: _encode(value) for name, value in self.goal.items()},
-            "budget": self.budget,
+            "budget": None if self.budget is None else int(self.budget),
             "start": None if self.start is None else _encode(self.start.simulator),
         }
 
@@ -87,6 +87,8 @@ class EpisodePlan:
 
     def __post_init__(self) -> None:
         numbers = [r.row for r in self.rows]
+        if not numbers:
+            raise ConfigError("a plan needs at least one row")
         if len(set(numbers)) != len(numbers):
             twice = sorted({n for n in numbers if numbers.count(n) > 1})
             raise ConfigError(f"row numbers of a plan must be unique; found more than once: {twice[:5]}")
