@@ -1,0 +1,175 @@
+"""One table, four ways to show it: terminal, CSV, Markdown, HTML."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maskbench.errors import ConfigError
+from maskbench.reports.collect import Matrix, RolloutResult, TaskLoss
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value with its interval; NaN bounds = no interval."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+Cell = str | int | float | Measured | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under column names. Numbers keep their precision until shown; None is blank.
+
+    Raises ConfigError where a row has another length than ``columns``.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ConfigError(f"table '{self.title}' has {len(self.columns)} columns; found a row of {len(row)}: {row}")
+
+    def is_numeric(self, column: int) -> bool:
+        """Whether a column holds numbers (blank cells aside), and is set flush right."""
+        cells = [row[column] for row in self.rows if row[column] is not None]
+        return bool(cells) and not any(isinstance(cell, str) for cell in cells)
+
+    def to_rich(self) -> RichTable:
+        """For ``rich.console.Console.print``."""
+        from rich import box
+        from rich.table import Table as RichTable
+
+        table = RichTable(title=self.title, caption="\n".join(self.notes) or None, box=box.SIMPLE_HEAD, title_justify="left")
+        for i, name in enumerate(self.columns):
+            table.add_column(name, justify="right" if self.is_numeric(i) else "left")
+        for row in self.rows:
+            table.add_row(*(show(cell) for cell in row))
+        return table
+
+    def to_csv(self) -> str:
+        """Full precision; a measured column becomes three: the value, ``_low`` and ``_high``."""
+        measured = [any(isinstance(row[i], Measured) for row in self.rows) for i in range(len(self.columns))]
+        header: list[str] = []
+        for name, m in zip(self.columns, measured, strict=True):
+            header += [name, f"{name}_low", f"{name}_high"] if m else [name]
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(header)
+        for row in self.rows:
+            cells: list[object] = []
+            for cell, m in zip(row, measured, strict=True):
+                if isinstance(cell, Measured):
+                    cells += [_blank(cell.value), _blank(cell.low), _blank(cell.high)]
+                else:
+                    cells += [_blank(cell), "", ""] if m else [_blank(cell)]
+            writer.writerow(cells)
+        return out.getvalue()
+
+    def to_markdown(self) -> str:
+        """GitHub's table syntax under a level-three heading."""
+        bars = ["---:" if self.is_numeric(i) else "---" for i in range(len(self.columns))]
+        lines = [list(self.columns), bars, *([show(cell) for cell in row] for row in self.rows)]
+        text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return "\n\n".join([f"### {self.title}", text, *self.notes]) + "\n"
+
+    def to_html(self) -> str:
+        """A ``<table>`` with its caption and notes; styled by the page's ``table``, ``.num``, ``.range`` and ``.note``."""
+        kinds = ["num" if self.is_numeric(i) else "text" for i in range(len(self.columns))]
+        head = "".join(f'<th class="{k}">{html.escape(c)}</th>' for c, k in zip(self.columns, kinds, strict=True))
+        body = "".join(
+            "<tr>" + "".join(f'<td class="{k}">{_html(cell)}</td>' for cell, k in zip(row, kinds, strict=True)) + "</tr>"
+            for row in self.rows
+        )
+        notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in self.notes)
+        caption = f"<caption>{html.escape(self.title)}</caption>"
+        return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}'
+
+
+def task_loss_table(losses: Sequence[TaskLoss]) -> Table:
+    """One row a task: its total loss, floor and excess, then the loss of each factor."""
+    tasks, factors = (tuple(dict.fromkeys(getattr(x, name) for x in losses)) for name in ("task", "factor"))
+    found = {(x.task, x.factor): x for x in losses}
+    ordered = sorted(factors, key=lambda f: f != "total")
+    floors = any(x.floor is not None and x.factor == "total" for x in losses)
+    rows = []
+    for task in tasks:
+        cells: list[Cell] = [task]
+        for factor in ordered:
+            x = found.get((task, factor))
+            cells.append(None if x is None else Measured(x.loss, x.low, x.high))
+            if factor == "total" and floors:
+                floor = None if x is None else x.floor
+                cells += [floor, None if floor is None or x is None else x.loss - floor]
+        cells.append(max(x.n for x in losses if x.task == task))
+        rows.append(tuple(cells))
+    names = [n for f in ordered for n in (("total", "floor", "excess") if f == "total" and floors else (f,))]
+    notes = ("Loss with its interval. Floor: the least that any model can reach; excess: loss minus floor.",) if floors else ()
+    return Table("Loss by task", ("task", *names, "n"), tuple(rows), notes)
+
+
+def rollout_table(results: Sequence[RolloutResult], title: str = "Rollouts", details: bool = False) -> Table:
+    """One row a query and policy, one column a metric; ``details`` picks the events and modes, else all other metrics."""
+    chosen = [r for r in results if r.metric.startswith(("event:", "mode")) == details]
+    metrics = tuple(dict.fromkeys(r.metric for r in chosen))
+    keys = tuple(dict.fromkeys((r.query, r.policy) for r in chosen))
+    found = {(r.query, r.policy, r.metric): r for r in chosen}
+    rows = []
+    for query, policy in keys:
+        group = [found.get((query, policy, m)) for m in metrics]
+        cells = (None if r is None else Measured(r.value, r.low, r.high) for r in group)
+        rows.append((query, policy, *cells, max(r.n for r in group if r is not None)))
+    definitions = dict.fromkeys((r.metric, r.definition) for r in chosen if r.definition)
+    notes = ("; ".join(f"{metric}: {definition}" for metric, definition in definitions) + ".",) if definitions else ()
+    return Table(title, ("query", "policy", *metrics, "n"), tuple(rows), notes)
+
+
+def matrix_table(matrix: Matrix, corner: str = "trained on") -> Table:
+    """The raw values of a matrix."""
+    rows = tuple(
+        (name, *(None if math.isnan(v) else float(v) for v in values))
+        for name, values in zip(matrix.rows, matrix.values, strict=True)
+    )
+    return Table(matrix.title, (corner, *matrix.columns), rows)
+
+
+def show(cell: Cell) -> str:
+    """A cell as text: whole numbers in full, others with three significant digits, ``0.82 [0.75, 0.88]``."""
+    if cell is None:
+        return ""
+    if isinstance(cell, Measured):
+        value = show(cell.value)
+        return value if math.isnan(cell.low) else f"{value} [{show(cell.low)}, {show(cell.high)}]"
+    if isinstance(cell, float):
+        if math.isnan(cell):
+            return ""
+        if cell == 0 or 1e-3 <= abs(cell) < 1e5:
+            return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:#.3g}".rstrip(".")
+        return f"{cell:.2e}"
+    return str(cell)
+
+
+def _html(cell: Cell) -> str:
+    if isinstance(cell, Measured) and not math.isnan(cell.low):
+        return f'{show(cell.value)} <span class="range">{show(cell.low)} to {show(cell.high)}</span>'
+    return html.escape(show(cell))
+
+
+def _blank(cell: Cell) -> object:
+    return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else cell

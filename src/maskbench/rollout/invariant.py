@@ -1,0 +1,139 @@
+"""Batched layers on CPU whose every row is independent of its neighbours and of the size of the batch.
+
+Kernels choose their order of summation by the shape of the whole batch (a linear layer over one to three rows differs from
+the same rows among many in the last bits), and elementwise functions treat the last few elements of an array by scalar code
+that rounds otherwise than the vector code. A rollout would then depend on how many episodes happen to be alive. Inside
+``batch_invariant()`` it does not: linear maps run as one product per row of the leading axis, elementwise functions on rows
+padded to whole vector registers, convolutions and recurrent layers row by row. LayerNorm, softmax, embeddings and scaled
+dot-product attention are invariant by themselves (tests measure all of this for every batch size from 1 to 64).
+
+The leading axis must be the batch. Not covered: ``nn.MultiheadAttention``, ``einsum`` with a shared weight, compiled modules
+and devices other than the CPU. Measured cost on transformers of 4-6 layers, widths 72-256: 1.03-1.9 times the plain forward,
+the least for wide models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
+
+#: Rows of elementwise functions are padded to a multiple of this: two 512-bit registers of the narrowest type (bf16).
+_LANES = 64
+#: Elementwise functions whose scalar and vector code may round differently, by name.
+_ELEMENTWISE = frozenset(
+    {"gelu", "silu", "elu", "celu", "selu", "softplus", "mish", "sigmoid", "logsigmoid", "tanh", "exp", "expm1", "exp2"}
+    | {"log", "log1p", "log2", "log10", "sin", "cos", "tan", "erf", "erfinv", "rsqrt", "pow", "__pow__", "float_power"}
+)
+_MATMUL = frozenset({"matmul", "__matmul__", "mm"})
+_ROW_BY_ROW = frozenset({f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)})
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+
+
+@contextlib.contextmanager
+def batch_invariant() -> Iterator[None]:
+    """Reroutes the layers called inside; one intra-op thread, because threads split work by the size of the batch.
+
+    Does nothing where torch is not imported: a policy that does not use it needs no care.
+    """
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    if threads != 1:
+        torch.set_num_threads(1)
+    try:
+        with _mode_class()():
+            yield
+    finally:
+        if threads != 1:
+            torch.set_num_threads(threads)
+
+
+@cache
+def _mode_class() -> type[TorchFunctionMode]:
+    from torch.overrides import TorchFunctionMode
+
+    class BatchInvariant(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            name = getattr(func, "__name__", "")
+            if name == "linear":
+                return _linear(*args, **kwargs)
+            if name in _ELEMENTWISE:
+                return _padded(func, *args, **kwargs)
+            if name in _MATMUL and args[1].dim() == 2 and args[0].dim() >= 2:
+                return _linear(args[0], args[1].mT)
+            if name == "addmm" and not kwargs and args[0].dim() == 1:
+                return _linear(args[1], args[2].mT, args[0])
+            if name in _ROW_BY_ROW:
+                return _row_by_row(func, *args, **kwargs)
+            if name in _RECURRENT and isinstance(args[-1], bool):
+                return _recurrent(func, *args)
+            return func(*args, **kwargs)
+
+    return BatchInvariant
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``(B, ..., D) -> (B, ..., O)`` as ``B`` products of ``(prod(...), D)`` with the same weight ``(O, D)``."""
+    import torch
+
+    if input.dim() == 1:
+        return _linear(input[None], weight, bias)[0]
+    if input.numel() == 0:
+        return torch.nn.functional.linear(input, weight, bias)
+    batch, wide = input.shape[0], input.shape[-1]
+    rows = input.reshape(batch, -1, wide)
+    shared = weight.mT.expand(batch, wide, weight.shape[0])
+    product = torch.bmm(rows, shared) if bias is None else torch.baddbmm(bias.expand(batch, 1, -1), rows, shared)
+    return product.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def _padded(func: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
+    """Applies an elementwise function to rows of whole vector registers, so that no element falls into a scalar tail."""
+    import torch
+
+    if not isinstance(input, torch.Tensor) or input.dim() == 0 or input.numel() == 0 or not input.is_floating_point():
+        return func(input, *args, **kwargs)
+    if any(isinstance(a, torch.Tensor) and a.dim() > 0 for a in args) or kwargs.get("out") is not None:
+        return func(input, *args, **kwargs)
+    rows = input.reshape(input.shape[0], -1)
+    short = -rows.shape[1] % _LANES
+    if short == 0:
+        return func(input.contiguous(), *args, **kwargs)
+    padded = torch.nn.functional.pad(rows, (0, short))
+    return func(padded, *args, **kwargs)[:, : rows.shape[1]].reshape(input.shape)
+
+
+def _row_by_row(func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    import torch
+
+    return torch.cat([func(input[i : i + 1], *args, **kwargs) for i in range(len(input))])
+
+
+def _recurrent(func: Any, input: Tensor, state: Any, *args: Any) -> tuple[Tensor, ...]:
+    """``torch.lstm`` and its kind, called as ``(input, state, ..., batch_first)``; states are ``(layers, B, width)``."""
+    import torch
+
+    def of_row(whole: Tensor, i: int) -> Tensor:
+        return whole[:, i : i + 1].contiguous()
+
+    axis = 0 if args[-1] else 1
+    parts = []
+    for i in range(input.shape[axis]):
+        row = input.narrow(axis, i, 1)
+        own = of_row(state, i) if isinstance(state, torch.Tensor) else [of_row(s, i) for s in state]
+        parts.append(func(row, own, *args))
+    output, *states = zip(*parts, strict=True)
+    return (torch.cat(output, axis), *(torch.cat(s, 1) for s in states))
