@@ -46,6 +46,8 @@ def episodes(*lengths: int) -> list[Episode]:
 class CountingEnv:
     """An environment as far as data are concerned; counts how often it had to generate."""
 
+    data_version = 1
+
     speed: int = 1
     name: str = "counting"
     spec: TrajectorySpec = SPEC

@@ -74,6 +74,9 @@ class Environment(ABC):
     #: Conditioned queries for which this environment can say what to ask for (``bc`` needs nothing).
     queries: ClassVar[tuple[str, ...]] = ("bc",)
 
+    #: Events that mean success; empty where the family has no such notion.
+    success_events: ClassVar[tuple[str, ...]] = ("goal", "target", "success")
+
     #: Raised whenever generated data would come out otherwise, so that cached data of an older generator is not reused.
     data_version: ClassVar[int] = 1
 

@@ -89,7 +89,7 @@ class PointMass(Environment):
     ``outside``, ``clipped``.
     """
 
-    queries: ClassVar[tuple[str, ...]] = ("bc", "goal")
+    queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
     horizon = 50
 
     def __init__(

@@ -17,10 +17,6 @@ from maskbench.trajectory import EpisodeRecord
 
 PolicyFactory = Callable[[], Policy]
 
-#: Events that mean success where an environment does not declare ``success_events`` of its own; ``()`` declares that it
-#: has no such notion, and its records say ``success=None``.
-SUCCESS_EVENTS = ("goal", "target", "success")
-
 
 @dataclass
 class RolloutRunner:
@@ -215,7 +211,7 @@ def _record(
     metrics = {name: float(value) for name, value in environment.score(episode.total).items()}
     if episode.row.goal is not None:
         metrics |= {"goal_distance": episode.nearest, "final_goal_distance": episode.distance}
-    wins = getattr(environment, "success_events", SUCCESS_EVENTS)
+    wins = environment.success_events
     trajectory = None
     if episode.steps:
         trajectory = {name: np.stack([step[name] for step in episode.steps]) for name in episode.steps[0]}

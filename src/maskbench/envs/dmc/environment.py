@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -29,6 +29,9 @@ class DMControl(Environment):
     range), ``reward`` in [0, 1] and ``physics``, the simulator state [qpos, qvel, act] as float64.
     Raises ConfigError for an unknown domain or task.
     """
+
+    success_events: ClassVar[tuple[str, ...]] = ()
+    queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
 
     def __init__(self, domain: str, task: str, horizon: int = 1000, height: int = 240, width: int = 320) -> None:
         if domain not in DOMAINS:

@@ -34,7 +34,7 @@ class Maze2D(Environment):
     Raises ConfigError for an unknown size.
     """
 
-    queries: ClassVar[tuple[str, ...]] = ("bc", "goal")
+    queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
 
     def __init__(
         self,
