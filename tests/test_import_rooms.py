@@ -30,8 +30,11 @@ EXTRA_PACKAGES = {
     *("h5py", "minari", "mujoco", "dm_control", "dm_env", "gymnasium_robotics", "tensorboard", "wandb", "optuna", "joblib"),
     *("submitit", "transformers", "tokenizers", "textworld", "jericho", "pybullet", "pytest", "hypothesis"),
 }
-#: The directory where test helpers live may use the test tools.
+#: Test helpers under maskbench.testing may use the test tools.
 TEST_TOOLS = {"pytest", "hypothesis"}
+
+#: Modules that unpickle what another process of the same program has just pickled, never a file.
+BETWEEN_PROCESSES = {"maskbench.rollout.workers"}
 
 
 def name_of(path: Path) -> str:
@@ -88,7 +91,7 @@ def room_faults(module: str, tree: ast.AST, is_package: bool) -> list[str]:
     return faults
 
 
-def style_faults(tree: ast.AST) -> list[str]:
+def style_faults(tree: ast.AST, module: str = "") -> list[str]:
     """Rules of the house that linters leave alone; data and checkpoints are never unpickled."""
     faults = []
     for node in ast.walk(tree):
@@ -107,8 +110,9 @@ def style_faults(tree: ast.AST) -> list[str]:
             faults.append(f"{where}: allow_pickle={keywords['allow_pickle']}")
         if called == "torch.load" and keywords.get("weights_only") != "True":
             faults.append(f"{where}: torch.load without weights_only=True unpickles")
-        module, _, function = called.rpartition(".")
-        if module.lstrip("_") in {"pickle", "dill", "cloudpickle", "joblib"} and function in {"load", "loads", "Unpickler"}:
+        package, _, function = called.rpartition(".")
+        loads = {"load", "Unpickler"} if module in BETWEEN_PROCESSES else {"load", "loads", "Unpickler"}
+        if package.lstrip("_") in {"pickle", "dill", "cloudpickle", "joblib"} and function in loads:
             faults.append(f"{where}: {called} unpickles; legacy files go through a subclass with its own find_class")
     return faults
 
@@ -147,8 +151,8 @@ def test_extras_are_imported_where_they_are_used(module):
 
 
 def test_modules_keep_the_house_rules(module):
-    _, tree, path = module
-    assert style_faults(tree) == []
+    name, tree, path = module
+    assert style_faults(tree, name) == []
     assert loose_unpicklers(tree) == []
     lines = len(path.read_text().splitlines())
     assert lines <= MAX_LINES, f"{lines} lines: a file is one idea, {MAX_LINES} lines at most"
