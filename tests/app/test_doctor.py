@@ -147,7 +147,7 @@ def test_a_missing_gl_library_is_a_problem_only_where_it_was_asked_for(monkeypat
     assert [c.state for c in check_rendering({"MUJOCO_GL": "osmesa"})] == ["ok", "problem"]
 
 
-@pytest.mark.parametrize(("value", "word"), [("1", "off"), ("0", "allowed"), (None, "allowed")])
+@pytest.mark.parametrize(("value", "word"), [("1", "off"), ("0", "allowed"), ("False", "allowed"), (None, "allowed")])
 def test_the_offline_flag_is_reported(value, word):
     environ = {} if value is None else {"MASKBENCH_OFFLINE": value}
     assert check_offline(environ).found.startswith(word)

@@ -213,12 +213,8 @@ def check_compiler() -> Check:
 def check_offline(environ: Mapping[str, str]) -> Check:
     """Whether downloads of data are switched off."""
     value = environ.get(OFFLINE_FLAG, "")
-    return Check(
-        "data",
-        "downloads",
-        "ok",
-        f"off ({OFFLINE_FLAG}={value})" if value not in ("", "0") else f"allowed ({OFFLINE_FLAG} unset)",
-    )
+    off = value.lower() not in ("", "0", "false", "no")
+    return Check("data", "downloads", "ok", f"{'off' if off else 'allowed'} ({OFFLINE_FLAG}={value or 'unset'})")
 
 
 def check_folder(name: str, folder: Path) -> Check:
