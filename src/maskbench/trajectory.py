@@ -193,7 +193,10 @@ class Window:
 
     def rows(self, index: Any) -> Window:
         """The same window for some rows of the batch."""
-        pick = lambda x: None if x is None else x[index]  # noqa: E731
+
+        def pick(x: Any) -> Any:
+            return None if x is None else x[index]
+
         return Window({k: v[index] for k, v in self.values.items()}, pick(self.valid), pick(self.start))
 
 
