@@ -54,7 +54,10 @@ def export_minari(
         if missing:
             raise DataError(f"episode {index}: Minari needs the state after the last action; '{missing[0]}' has no final value")
         n = len(episode)
-        rows = {f.name: _values(f, np.concatenate([episode.values[f.name], np.asarray(episode.final[f.name])[None]])) for f in states}
+        rows = {
+            f.name: _values(f, np.concatenate([episode.values[f.name], np.asarray(episode.final[f.name])[None]]))
+            for f in states
+        }
         reward = np.reshape(episode.values[rewards[0].name], n) if rewards else np.zeros(n, np.float32)
         ended = np.zeros(n, bool)
         ended[-1] = True

@@ -83,7 +83,9 @@ def _download(data: DataSet, part: Path, progress: Progress | None, attempts: in
                 return
             reason = f"the connection ended after {part.stat().st_size} bytes"
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing lies beyond what is there: a stale or overlong part
+            if error.code == 416:  # nothing lies beyond what is there: a whole file, or a stale part
+                if error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
+                    return
                 part.unlink(missing_ok=True)
                 reason = "the partial file did not fit the server's"
                 continue

@@ -32,7 +32,9 @@ _BY_TASK: dict[str, tuple[float, float]] = {
     "relocate": (-6.425911, 4233.877797728884),
     "door": (-56.512833, 2880.5693087298737),
 }
-_LOCOMOTION = re.compile(r"(halfcheetah|walker2d|hopper|ant)-(random|medium|expert|medium-replay|full-replay|medium-expert)-v[012]")
+_LOCOMOTION = re.compile(
+    r"(halfcheetah|walker2d|hopper|ant)-(random|medium|expert|medium-replay|full-replay|medium-expert)-v[012]"
+)
 _ADROIT = re.compile(r"(pen|hammer|relocate|door)-(human|cloned|expert)-v[01]")
 
 
@@ -42,7 +44,12 @@ def reference_returns(env_id: str) -> tuple[float, float]:
         return _BY_ID[env_id]
     found = _LOCOMOTION.fullmatch(env_id) or _ADROIT.fullmatch(env_id)
     if found is None:
-        examples = [*_BY_ID, *(f"{t}-medium-v2" for t in ("halfcheetah", "walker2d", "hopper", "ant")), "pen-human-v1", "door-human-v1"]
+        examples = [
+            *_BY_ID,
+            *(f"{t}-medium-v2" for t in ("halfcheetah", "walker2d", "hopper", "ant")),
+            "pen-human-v1",
+            "door-human-v1",
+        ]
         raise DataError(f"no D4RL reference score is known for '{env_id}'. {did_you_mean(env_id, examples)}")
     return _BY_TASK[found[1]]
 

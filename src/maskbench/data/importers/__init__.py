@@ -8,10 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskbench.data.importers.base import Imported, Importer
-from maskbench.data.importers.bet import BetImporter
-from maskbench.data.importers.d4rl import D4rlImporter
-from maskbench.data.importers.maskdp import MaskdpImporter
-from maskbench.data.importers.minari import MinariImporter
 from maskbench.errors import DataError, did_you_mean
 
 __all__ = ["Imported", "Importer", "find_importer", "importers"]
@@ -19,6 +15,11 @@ __all__ = ["Imported", "Importer", "find_importer", "importers"]
 
 def importers() -> dict[str, Importer]:
     """Every importer by format name, in the order in which they are asked."""
+    from maskbench.data.importers.bet import BetImporter
+    from maskbench.data.importers.d4rl import D4rlImporter
+    from maskbench.data.importers.maskdp import MaskdpImporter
+    from maskbench.data.importers.minari import MinariImporter
+
     known: tuple[Importer, ...] = (MaskdpImporter(), BetImporter(), MinariImporter(), D4rlImporter())
     return {i.format: i for i in known}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from maskbench.trajectory import Episode, TrajectorySpec
 
@@ -43,11 +43,13 @@ class Importer(Protocol):
     def recognises(self, path: Path) -> bool:
         """Whether ``path`` looks like this format, judged by names alone."""
 
-    def read(self, path: Path, **options: Any) -> Imported:
-        """Opens ``path``. Layout faults raise ``DataError`` here, faulty values when their episode is read."""
+    @property
+    def read(self) -> Callable[..., Imported]:
+        """``read(path, **options)`` opens ``path``. Wrong options and layout faults raise ``DataError`` at once, faulty
+        values when their episode is reached."""
 
 
-def provenance(format_name: str, path: Path, **options: Any) -> str:
+def provenance(format_name: str, path: Path, **options: object) -> str:
     """``format:path (option=value, ...)`` without the options that were left alone."""
     given = ", ".join(f"{k}={v}" for k, v in options.items() if v not in (None, (), []))
     return f"{format_name}:{path}" + (f" ({given})" if given else "")

@@ -111,7 +111,7 @@ def _found(path: Path) -> dict[str, Path]:
 def _lengths(path: Path, mask: np.ndarray) -> np.ndarray:
     """Episode lengths of a ``(batch, time)`` mask of leading ones."""
     valid = mask != 0
-    lengths = valid.sum(axis=1)
+    lengths: np.ndarray = valid.sum(axis=1)
     prefix = np.arange(mask.shape[1])[None] < lengths[:, None]
     wrong = np.flatnonzero((valid != prefix).any(axis=1) | (lengths == 0))
     if len(wrong):

@@ -12,7 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from maskbench.data.importers.base import Imported, provenance
-from maskbench.data.importers.reading import check_layout, finite, hdf5_dataset, open_hdf5, positive, read_hdf5, require, same_rows
+from maskbench.data.importers.reading import (
+    check_layout,
+    finite,
+    hdf5_dataset,
+    open_hdf5,
+    positive,
+    read_hdf5,
+    require,
+    same_rows,
+)
 from maskbench.errors import DataError
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 

@@ -127,30 +127,35 @@ def write_maskdp(path: str | Path, episodes: Iterable[Episode], *, first_index: 
         target = folder / f"episode_{index:06d}_{len(episode)}.npz"
         temporary = target.with_suffix(".tmp")
         with temporary.open("wb") as file:
-            np.savez_compressed(file, **_rows(episode, index))
+            np.savez_compressed(file, allow_pickle=False, **_rows(episode, index))
         os.replace(temporary, target)
         written.append(target)
     return written
 
 
 def _rows(episode: Episode, index: int) -> dict[str, np.ndarray]:
-    for name, holder in (("state", episode.values), ("action", episode.values), ("reward", episode.values), ("state", episode.final)):
-        if name not in holder:
-            kind = "final value of factor" if holder is episode.final else "factor"
-            raise DataError(f"episode {index}: the MaskDP format needs the {kind} '{name}'; found {sorted(holder)}")
     values, final, n = episode.values, episode.final, len(episode)
-    dummy = lambda x: np.concatenate([np.zeros_like(x[:1]), x])  # noqa: E731
+    missing = [name for name in ("state", "action", "reward") if name not in values]
+    if missing:
+        raise DataError(f"episode {index}: the MaskDP format needs the factor '{missing[0]}'; found {sorted(values)}")
+    if "state" not in final:
+        raise DataError(f"episode {index}: the MaskDP format needs the state after the last action; it is unknown")
     discount = np.ones((n + 1, 1), np.float32)
     discount[-1] = 0.0 if episode.terminated else 1.0
     rows = {
         "observation": np.concatenate([values["state"], final["state"][None]]).astype(np.float32),
-        "action": dummy(values["action"]).astype(np.float32),
-        "reward": dummy(np.reshape(values["reward"], (n, 1))).astype(np.float32),
+        "action": _after_dummy(values["action"]),
+        "reward": _after_dummy(np.reshape(values["reward"], (n, 1))),
         "discount": discount,
     }
     if "physics" in values and "physics" in final:
         rows["physics"] = np.concatenate([values["physics"], final["physics"][None]]).astype(np.float64)
     return rows
+
+
+def _after_dummy(array: np.ndarray) -> np.ndarray:
+    """Rows shifted down by one, behind a row of zeros."""
+    return np.concatenate([np.zeros_like(array[:1]), array]).astype(np.float32)
 
 
 def _spec(path: Path) -> TrajectorySpec:

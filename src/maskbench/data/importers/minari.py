@@ -27,7 +27,9 @@ class MinariImporter:
     """Reads a Minari data set."""
 
     format: ClassVar[str] = "minari"
-    expects: ClassVar[str] = "a Minari data set folder (data/metadata.json), or an id such as D4RL/pointmaze/umaze-v2 stored locally"
+    expects: ClassVar[str] = (
+        "a Minari data set folder (data/metadata.json), or an id such as D4RL/pointmaze/umaze-v2 stored locally"
+    )
 
     def recognises(self, path: Path) -> bool:
         return _data_folder(path) is not None
@@ -68,7 +70,9 @@ class MinariImporter:
                 try:
                     episode = dataset[i]
                 except (ValueError, KeyError, OSError, AssertionError) as error:
-                    raise DataError(f"{folder}: episode {i}: expected a readable episode; found corrupt data ({error})") from error
+                    raise DataError(
+                        f"{folder}: episode {i}: expected a readable episode; found corrupt data ({error})"
+                    ) from error
                 yield _episode(folder, i, episode, observed, action)
 
         stored = dataset.storage.metadata
@@ -96,7 +100,12 @@ def _observed(space: spaces.Space[Any], goals: bool, skip: Sequence[str]) -> Ite
     goal_env = set(space) >= _GOAL_ENV
     for route, entry in _leaves(space, ()):
         head, name = route[0], "_".join(route)
-        if head in skip or name in skip or (goal_env and head == "achieved_goal") or (goal_env and head == "desired_goal" and not goals):
+        if (
+            head in skip
+            or name in skip
+            or (goal_env and head == "achieved_goal")
+            or (goal_env and head == "desired_goal" and not goals)
+        ):
             continue
         if goal_env:
             name = "_".join(({"observation": "state", "desired_goal": "goal"}.get(head, head), *route[1:]))
@@ -129,7 +138,9 @@ def _episode(path: Path, index: int, episode: Any, observed: Mapping[_Route, Fac
         entry = episode.observations
         for key in route:
             if key not in entry:
-                raise DataError(f"{path}: episode {index}: missing observation entry '{'/'.join(route)}'; found {sorted(entry)}")
+                raise DataError(
+                    f"{path}: episode {index}: missing observation entry '{'/'.join(route)}'; found {sorted(entry)}"
+                )
             entry = entry[key]
         rows = _rows(path, index, "/".join(("observations", *route)), entry, factor, n + 1)
         values[factor.name] = rows[:-1]
@@ -152,5 +163,6 @@ def _rows(path: Path, index: int, key: str, found: Any, factor: Factor, rows: in
         return finite(path, f"episode {index} {key}", array.reshape(rows, *factor.shape), np.float32)
     classes = array.reshape(rows).astype(np.int64) + factor.offset
     if classes.min() < 0 or classes.max() >= factor.width:
-        raise DataError(f"{path}: episode {index}: key '{key}': expected classes 0..{factor.width - 1}; found {classes.min()}..{classes.max()}")
+        found_range = f"{classes.min()}..{classes.max()}"
+        raise DataError(f"{path}: episode {index}: key '{key}': expected classes 0..{factor.width - 1}; found {found_range}")
     return classes

@@ -31,7 +31,9 @@ def load_npy(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except _UNREADABLE as error:
-        raise DataError(f"{path}: expected a readable .npy array of numbers; found a corrupt or truncated file ({error})") from error
+        raise DataError(
+            f"{path}: expected a readable .npy array of numbers; found a corrupt or truncated file ({error})"
+        ) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: expected one .npy array; found an archive of several")
     return array
@@ -113,16 +115,15 @@ def check_layout(path: Path, key: str, array: Any, shape: Sequence[int | None]) 
         raise DataError(f"{path}: key '{key}': expected shape {expected}; found {found}")
 
 
-def finite(path: Path, key: str, array: np.ndarray, dtype: DTypeLike, first_row: int = 0) -> np.ndarray:
-    """``array`` cast to a floating ``dtype``, C-contiguous; refuses NaN and infinity by row (``first_row`` shifts the report)."""
+def finite(path: Path, key: str, array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """``array`` cast to a floating ``dtype``, C-contiguous; refuses NaN and infinity, naming the row."""
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(array, dtype=dtype)
     good = np.isfinite(values)
     if not good.all():
         row = int(np.argwhere(~good)[0, 0])
-        raise DataError(
-            f"{path}: key '{key}': expected finite {np.dtype(dtype).name} values; found {np.asarray(array)[row]} in row {first_row + row}"
-        )
+        kind, found = np.dtype(dtype).name, np.asarray(array)[row]
+        raise DataError(f"{path}: key '{key}': expected finite {kind} values; found {found} in row {row}")
     return values
 
 
