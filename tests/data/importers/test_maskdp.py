@@ -161,13 +161,17 @@ def test_a_flipped_byte_is_refused(tmp_path: Path) -> None:
 def test_domains_cannot_be_mixed(tmp_path: Path) -> None:
     save(tmp_path, 0)
     save(tmp_path, 1, **rows(obs=17))
-    with pytest.raises(DataError, match=r"episode_000001_5\.npz: key 'observation': expected shape \(any, 24\); found \(6, 17\)"):
+    with pytest.raises(
+        DataError, match=r"episode_000001_5\.npz: key 'observation': expected shape \(any, 24\); found \(6, 17\)"
+    ):
         list(MaskdpImporter().read(tmp_path).episodes())
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 7), st.integers(0, 2**32 - 1), st.booleans(), st.booleans())
-def test_written_episodes_read_back_equal(tmp_path_factory: pytest.TempPathFactory, n: int, seed: int, ended: bool, physics: bool) -> None:
+def test_written_episodes_read_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, n: int, seed: int, ended: bool, physics: bool
+) -> None:
     draw = np.random.default_rng(seed)
     values = {"state": draw.normal(size=(n, 3)), "action": draw.normal(size=(n, 2)), "reward": draw.normal(size=(n, 1))}
     values = {k: v.astype(np.float32) for k, v in values.items()}

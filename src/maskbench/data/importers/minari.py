@@ -148,8 +148,7 @@ def _episode(path: Path, index: int, episode: Any, observed: Mapping[_Route, Fac
             final[factor.name] = rows[-1]
     values["action"] = _rows(path, index, "actions", episode.actions, action, n)
     values["reward"] = finite(path, f"episode {index} rewards", np.reshape(episode.rewards, (n, 1)), np.float32)
-    meta = {"index": index} | ({} if episode.seed is None else {"seed": int(episode.seed)})
-    return Episode(values, final, bool(episode.terminations[-1]), meta)
+    return Episode(values, final, bool(episode.terminations[-1]), {"index": index})
 
 
 def _rows(path: Path, index: int, key: str, found: Any, factor: Factor, rows: int) -> np.ndarray:
