@@ -168,7 +168,7 @@ def test_no_network_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_manual_data_sets_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="git clone https://huggingface.co/datasets/fangchenliu/maskdp_data"):
+    with pytest.raises(DataError, match=r"git clone https://huggingface\.co/datasets/fangchenliu/maskdp_data"):
         fetch("maskdp", tmp_path)
 
 

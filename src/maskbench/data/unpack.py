@@ -25,7 +25,9 @@ def unpack(archive: Path, kind: str, target: Path) -> None:
         (_unpack_zip if kind == "zip" else _unpack_tar)(archive, temporary)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise DataError(f"{archive}: expected a {kind} archive; it cannot be unpacked ({error})") from error
+        raise DataError(
+            f"{archive}: expected a {kind} archive; it cannot be unpacked ({error}). Remove it and fetch it again"
+        ) from error
     os.replace(temporary, target)
 
 

@@ -31,7 +31,7 @@ def test_an_unknown_format_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_named_format_must_fit_the_path(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not in the format 'd4rl', which expects one .hdf5 file"):
+    with pytest.raises(DataError, match=r"not in the format 'd4rl', which expects one \.hdf5 file"):
         find_importer(tmp_path, "d4rl")
 
 

@@ -38,7 +38,7 @@ class MinariImporter:
         """Opens a data set.
 
         goals: in goal environments keeps ``desired_goal`` as the factor ``goal``.
-        skip:  observation entries to leave out (``mission`` texts, say).
+        skip:  observation entries or factors to leave out (``mission`` texts, say).
         limit: at most so many episodes.
 
         A flat observation becomes the factor ``state``. A dictionary gives one factor an entry, named after it and
@@ -98,18 +98,13 @@ def _observed(space: spaces.Space[Any], goals: bool, skip: Sequence[str]) -> Ite
         yield (), _factor("state", space, "state")
         return
     goal_env = set(space) >= _GOAL_ENV
+    renamed = {"observation": "state", "desired_goal": "goal"} if goal_env else {}
     for route, entry in _leaves(space, ()):
-        head, name = route[0], "_".join(route)
-        if (
-            head in skip
-            or name in skip
-            or (goal_env and head == "achieved_goal")
-            or (goal_env and head == "desired_goal" and not goals)
-        ):
-            continue
-        if goal_env:
-            name = "_".join(({"observation": "state", "desired_goal": "goal"}.get(head, head), *route[1:]))
-        yield route, _factor(name, entry, "goal" if goal_env and head == "desired_goal" else "state")
+        entry_name, name = route[0], "_".join((renamed.get(route[0], route[0]), *route[1:]))
+        is_goal = goal_env and entry_name == "desired_goal"
+        dropped = goal_env and (entry_name == "achieved_goal" or (is_goal and not goals))
+        if not dropped and entry_name not in skip and name not in skip:
+            yield route, _factor(name, entry, "goal" if is_goal else "state")
 
 
 def _leaves(space: spaces.Dict, route: _Route) -> Iterator[tuple[_Route, spaces.Space[Any]]]:
