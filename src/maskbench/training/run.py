@@ -78,6 +78,8 @@ class Run:
         self.seconds_before = 0.0
         self.meter = LossMeter()
         self.saved_step: int | None = None
+        if self.first_process:
+            checkpoint.tidy(run_dir)
         if saved is not None:
             self._restore(saved)
         self.compiled = settings.compile is True or (settings.compile == "auto" and self.fabric.device.type == "cuda")
@@ -90,10 +92,8 @@ class Run:
         self.profiler: StepProfiler | None = None
 
     def _restore(self, saved: Mapping[str, Any]) -> None:
-        if self.first_process:
-            checkpoint.tidy(self.run_dir)
-            if self.settings.keep_best and saved["best_step"] == saved["step"]:
-                checkpoint.mark_last_as_best(self.run_dir)
+        if self.first_process and self.settings.keep_best and saved["best_step"] == saved["step"]:
+            checkpoint.mark_last_as_best(self.run_dir)
         self.fabric.barrier()
         checkpoint.load_weights(self.model, self.run_dir, "last", ema=False)
         checkpoint.load_optimizer(self.run_dir, self.optimizer)
@@ -110,7 +110,6 @@ class Run:
 
     def attach(self, loggers: Sequence[Logger], stack: ExitStack) -> None:
         """Opens what only the first process shows and writes."""
-        checkpoint.tidy(self.run_dir)
         self.loggers = [CsvLogger(self.run_dir, keep_until=self.saved_step), *loggers]
         for logger in self.loggers:
             stack.callback(logger.close)
@@ -128,10 +127,12 @@ class Run:
         self.paused = self.log_paused = 0.0
         self.log_step = first = self.step
         self.log_data = self._data_seconds()
-        if self.step == 0 and settings.validate_every is not None:
+        if self.saved_step is None and settings.validate_every is not None:
             values = self._validate()
-            self._judge(values["validation/loss"])
+            improved = self._judge(values["validation/loss"])
             self._log(values)
+            if improved:
+                self._save(best=True)
         while self.step < settings.num_steps and not self._patience_spent():
             self._update()
             self.progress.step(self.step)
@@ -148,7 +149,7 @@ class Run:
             may_ask = logging or self.world == 1
             stop = may_ask and self._anyone(guard.received is not None)
             if stop or improved or (may_ask and self._anyone(self._checkpoint_is_old())) or self._checkpoint_is_due():
-                self._save(improved)
+                self._save(best=improved)
             if stop:
                 name = guard.received or "a signal to another process"
                 raise Interrupted(
@@ -178,7 +179,7 @@ class Run:
             apart = self.world > 1 and not last
             with self.fabric.no_backward_sync(self.losses) if apart else nullcontext():
                 terms = self.losses(index, self.rank)
-                self.fabric.backward(terms["loss"] / accumulate)
+                self.fabric.backward(terms["loss"] if accumulate == 1 else terms["loss"] / accumulate)
             if not last:
                 self.meter.add(self.step + 1, terms)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
@@ -225,10 +226,10 @@ class Run:
         return {f"validation/{k}": float(v) for k, v in values.items()}
 
     def _judge(self, loss: float) -> bool:
-        """Whether this validation is the best so far."""
+        """Whether this validation is the best so far, and so worth a checkpoint."""
         if math.isfinite(loss) and (self.best_loss is None or loss < self.best_loss):
             self.best_loss, self.best_step, self.stale = loss, self.step, 0
-            return True
+            return self.settings.keep_best
         self.stale += 1
         return False
 
@@ -284,7 +285,7 @@ class Run:
                     optimizer=self.optimizer,
                     state=state,
                     ema=averages,
-                    best=best and self.settings.keep_best,
+                    best=best,
                 )
         self.saved_step, self.saved_at = self.step, time.perf_counter()
 

@@ -93,6 +93,9 @@ class Trainer:
         for name, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
             if self.device == name and not there:
                 raise ConfigError(f"device='{name}' is not available on this machine: use device=auto or device=cpu")
+        gpus = torch.cuda.device_count() if self.device in ("auto", "cuda") else 0
+        if (gpus or self.device == "mps") and self.devices > max(gpus, 1):
+            raise ConfigError(f"devices={self.devices} asks for more than the {max(gpus, 1)} that this machine has")
 
     @cached_property
     def fabric(self) -> Fabric:
