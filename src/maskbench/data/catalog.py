@@ -79,7 +79,7 @@ def catalog_table() -> str:
     for family, each in _rows():
         choices = "; ".join(f"`{{{k}}}`: {', '.join(v)}" for k, v in each.items())
         title = f"{family.title}. {choices}" if choices else family.title
-        command = f"by hand: {family.manual}" if family.manual else f"`python -m maskbench fetch '{family.name}'`"
+        command = f"by hand: {family.manual}" if family.manual else f"`python -m maskbench data fetch '{family.name}'`"
         source = f"<{family.homepage}>"
         cells = (f"`{family.name}`", title, family.system, source, family.size_text, family.licence, command)
         lines.append("| " + " | ".join(cells) + " |")

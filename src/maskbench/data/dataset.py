@@ -162,7 +162,7 @@ def _recorded(env: Environment, path: Path, format: str, root: Path, place: Plac
     return write_store(
         target,
         imported.spec,
-        _with_progress(imported.episodes, None, f"importing {existing.name}"),
+        _with_progress(imported.episodes(), imported.count, f"importing {existing.name}"),
         name=target.name,
         env=env.name,
         origin=imported.origin,

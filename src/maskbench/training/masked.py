@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
+from maskbench.data.windows import WindowSampler
 from maskbench.masking.scheme import MaskScheme
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import unwrap
 from maskbench.training.bank import TaskBank
+from maskbench.training.seeding import step_generator
 from maskbench.trajectory import Window
 
 
@@ -21,32 +22,55 @@ class Batches(Protocol):
     def batch(self, step: int) -> Window: ...
 
 
+class Epochs:
+    """The same windows pass after pass, each once per pass in an order of its own; still a function of the step."""
+
+    def __init__(self, sampler: WindowSampler) -> None:
+        self.sampler = sampler
+        self._next, self._windows = -1, iter(())
+
+    def batch(self, step: int) -> Window:
+        epoch, inside = divmod(step, self.sampler.steps_per_epoch)
+        if step != self._next or inside == 0:
+            self._windows = self.sampler.epoch_batches(epoch, inside)
+        self._next = step + 1
+        return next(self._windows)
+
+
 class MaskedProblem:
     """Draws step ``n``'s windows and masks from ``(seed, n)`` alone, so that a resumed run sees what it would have seen.
 
-    bank: validation windows under the training scheme and under each named task; its ``scheme`` entry selects the best
-          checkpoint.
+    bank:  validation windows under the training scheme (as ``scheme``, which selects the best checkpoint) and under named
+           tasks.
+    world: processes that train together; each sees batches of its own.
     """
 
     def __init__(
-        self, batches: Batches, scheme: MaskScheme, objective: Objective, bank: TaskBank, batch_size: int, seed: int
+        self,
+        batches: Batches,
+        scheme: MaskScheme,
+        objective: Objective,
+        bank: TaskBank,
+        batch_size: int,
+        seed: int,
+        world: int = 1,
     ) -> None:
         self.batches, self.scheme, self.objective, self.bank = batches, scheme, objective, bank
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.world = batch_size, seed, world
         self.data_seconds = 0.0
 
     def losses(self, model: nn.Module, step: int, rank: int = 0) -> dict[str, Tensor]:
         """``loss`` and the detached terms behind it for optimiser step ``step``."""
         began = time.perf_counter()
-        window = self.batches.batch(step)
+        window = self.batches.batch(step * self.world + rank)
         self.data_seconds += time.perf_counter() - began
         device = next(iter(window.values.values())).device
-        generator = torch.Generator(device).manual_seed(((self.seed << 40) ^ (rank << 32) ^ step) & (2**63 - 1))
+        generator = step_generator(self.seed, step, rank, device)
         masks = self.scheme.sample(generator, window.batch, unwrap(model).layout, step)
         return self.objective(model, window, masks)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Losses on the bank: ``loss`` under the training scheme, ``<task>/<factor>`` under each named task."""
         rows = self.bank.losses(model, self.objective)
-        logs = {f"{r.task}/{r.factor}": r.loss for r in rows}
-        return {"loss": logs["scheme/total"], **logs}
+        logs = {f"{r.task}/{r.factor}": r.loss for r in rows if r.task != "scheme"}
+        return {"loss": next(r.loss for r in rows if (r.task, r.factor) == ("scheme", "total")), **logs}

@@ -1,0 +1,37 @@
+"""``run_on_env.py``: a trained run acts in its environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from maskbench.app.acting import FILMED, play_model
+from maskbench.app.config.instantiate import instantiate
+from maskbench.app.config.schema import RolloutConfig
+from maskbench.app.experiment import build_dataset, load_model, pick_device
+from maskbench.app.results import write_results
+
+
+def run(config: RolloutConfig, run_dir: Path) -> float | None:
+    """Rolls out beside reference policies; returns the mean return of the model, negated: what a sweep minimises."""
+    console = Console(stderr=True)
+    settings = config.experiment
+    model = load_model(config.model.load_dir, config.model.which, pick_device(settings.device))
+    environment = instantiate(config.env)
+    data = build_dataset(config.dataset, environment, settings.data_root)
+    played = play_model(
+        model,
+        environment,
+        data,
+        config.query,
+        config.query.name,
+        settings,
+        Path(config.model.load_dir),
+        config.model.which,
+        episodes=settings.num_eval_eps,
+        films=FILMED if settings.record_video else 0,
+    )
+    write_results(console, run_dir, model, data, [], [played], video=settings.record_video)
+    returns = [r.episode_return for r in played.records]
+    return -sum(returns) / len(returns)
