@@ -134,14 +134,20 @@ def _task(command: str, run_task: RunTask | None) -> Callable[[DictConfig], floa
             run = run_task or importlib.import_module(TASKS[command]).run
             return run(config, Path(hydra_config.runtime.output_dir))
         except MaskbenchError as error:
-            if hydra_config.mode == RunMode.MULTIRUN:  # the other jobs go on; the message alone travels between processes
-                raise MaskbenchError(str(error)) from None
-            _exit_with(command, error)
+            if hydra_config.mode != RunMode.MULTIRUN:
+                _exit_with(command, error)
+            # the other jobs go on, so each tells its own mistake; only the message travels between processes
+            _tell(command, f"job {hydra_config.job.num}: {error}")
+            raise MaskbenchError(f"job {hydra_config.job.num}: {error}") from None
 
     return task
 
 
 def _exit_with(command: str, error: MaskbenchError) -> NoReturn:
-    text = " ".join(str(error).split())
-    sys.stderr.write(textwrap.fill(f"{command}.py: {text}", 120, break_long_words=False, break_on_hyphens=False) + "\n")
+    _tell(command, str(error))
     sys.exit(MISTAKE)
+
+
+def _tell(command: str, message: str) -> None:
+    text = f"{command}.py: {' '.join(message.split())}"
+    sys.stderr.write(textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) + "\n")

@@ -10,8 +10,7 @@ from typing import Any
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import saved_config
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
-from maskbench.app.config.schema_data import Dataset
-from maskbench.app.config.schema_env import DoorKey, EnvNode
+from maskbench.app.config.schema_env import DoorKey
 from maskbench.app.config.schema_masking import CausalMask, CustomMask, Mixture, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder, Decoder
 
@@ -148,11 +147,26 @@ def device_is_known(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
         raise KeyMistake("experiment.device", f"expected auto, cpu, mps, cuda or cuda:<n>; found '{c.experiment.device}'")
 
 
-def data_is_there(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
+def data_is_there(c: TrainConfig | EvalConfig) -> None:
     if c.dataset.path is not None and not Path(c.dataset.path).exists():
         raise KeyMistake("dataset.path", f"'{c.dataset.path}' does not exist; null generates episodes with the environment's expert")
-    _normalise_fits(c.env, c.dataset)
-    _split_fits(c.dataset)
+
+
+def normalise_fits_factors(c: TrainConfig) -> None:
+    if isinstance(c.env, DoorKey):
+        for role, kind in c.dataset.normalise.items():
+            if kind != "none":
+                raise KeyMistake(f"dataset.normalise.{role}", f"the {role} of env={c.env.name} is discrete; expected none, found {kind}")
+
+
+def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
+    split, total = c.dataset.split, c.dataset.generate.episodes
+    parts = (split.train, split.validation, split.test)
+    counts = [p if isinstance(p, int) else int(p * total) for p in parts if p is not None]
+    if c.dataset.path is None and (sum(counts) > total or (None in parts and sum(counts) == total)):
+        raise KeyMistake("dataset.split", f"asks for {sum(counts)} episodes or more of dataset.generate.episodes={total}")
+    if sum(p for p in parts if isinstance(p, float)) > 1:
+        raise KeyMistake("dataset.split", "fractions add up to more than 1")
 
 
 def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
@@ -166,32 +180,16 @@ def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
         raise KeyMistake("query.history", f"{query.history} timesteps do not fit the window of {window}")
 
 
-def _normalise_fits(env: EnvNode, dataset: Dataset) -> None:
-    if isinstance(env, DoorKey):
-        for role, kind in dataset.normalise.items():
-            if kind != "none":
-                raise KeyMistake(f"dataset.normalise.{role}", f"the {role} of env={env.name} is discrete; expected none, found {kind}")
-
-
-def _split_fits(dataset: Dataset) -> None:
-    parts = (dataset.split.train, dataset.split.validation, dataset.split.test)
-    total = dataset.generate.episodes
-    counts = [p if isinstance(p, int) else int(p * total) for p in parts if p is not None]
-    if dataset.path is None and (sum(counts) > total or (None in parts and sum(counts) == total)):
-        raise KeyMistake("dataset.split", f"asks for {sum(counts)} episodes or more of dataset.generate.episodes={total}")
-    if sum(p for p in parts if isinstance(p, float)) > 1:
-        raise KeyMistake("dataset.split", "fractions add up to more than 1")
-
-
 def _window_key(c: TrainConfig) -> str:
     return "dataset.window" if c.experiment.window_size is None else "experiment.window_size"
 
 
-COMMON: list[Callable[[Any], None]] = [device_is_known, data_is_there]
-
 RULES: dict[type, list[Callable[[Any], None]]] = {
     TrainConfig: [
-        *COMMON,
+        device_is_known,
+        data_is_there,
+        split_fits_episodes,
+        normalise_fits_factors,
         mixture_is_complete,
         attention_fits_model,
         autoencoder_has_whole_tokens,
@@ -205,6 +203,6 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         starts_from_one_run,
         query_is_complete,
     ],
-    EvalConfig: COMMON,
-    RolloutConfig: [*COMMON, query_is_complete],
+    EvalConfig: [device_is_known, data_is_there, split_fits_episodes],
+    RolloutConfig: [device_is_known, query_is_complete],
 }

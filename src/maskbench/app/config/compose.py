@@ -22,8 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from maskbench.app.config.combinations import check
-from maskbench.app.config.decode import KeyMistake, decode
+from maskbench.app.config.decode import KeyMistake, UnknownKey, decode, schema_keys
 from maskbench.app.config.folder import config_folder
+from maskbench.app.config.help import options
 from maskbench.app.config.runs import saved_config, saved_overrides
 from maskbench.app.config.schema import SCHEMAS
 from maskbench.app.config.sources import origin
@@ -69,6 +70,8 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     saved = [saved_config(run, "model.load_dir") for run in runs]
     if any(s.env != saved[0].env or s.dataset != saved[0].dataset for s in saved):
         raise ConfigError("model.load_dir: the runs of one sweep must share environment and data; start one evaluation for each")
+    if saved[0].experiment.window_size is not None:
+        saved[0].dataset.window = saved[0].experiment.window_size
     for group in ("env", "dataset"):
         ConfigStore.instance().store(group=group, name="run", node=saved[0][group])
     return overrides
@@ -97,15 +100,27 @@ def compose(command: str, overrides: list[str], folder: Path) -> Composed:
         check(config)
     except KeyMistake as mistake:
         where = origin(mistake.key, overrides, choices, folder, command)
-        raise ConfigError(f"{mistake} ({where})") from None
+        hint = _elsewhere(mistake.key, plain) if isinstance(mistake, UnknownKey) else ""
+        raise ConfigError(f"{mistake}{hint} ({where})") from None
     except OmegaConfBaseException as error:
         raise ConfigError(_paragraph(error)) from None
     return Composed(config, accepted)
 
 
+def _elsewhere(key: str, plain: Any) -> str:
+    """Names a key of another group that is called like the unknown ``key``: ``lr`` is ``optimizer.lr``."""
+    leaf = key.rpartition(".")[2]
+    found = [f"{group}.{leaf}" for group, node in plain.items() if isinstance(node, dict) and leaf in node]
+    return f" There is {' and '.join(f for f in found if f != key)}." if set(found) - {key} else ""
+
+
 def _compose(command: str, overrides: list[str], folder: Path) -> tuple[DictConfig, list[str]]:
     """Hydra refuses keys that no YAML file holds, with little help; they are added by force and left to the schema."""
-    forced = [_force(o, folder) for o in _parse(overrides)]
+    parsed = _parse(overrides)
+    for o in parsed:
+        if o.is_delete() and o.key_or_group in schema_keys(SCHEMAS[command]):
+            raise ConfigError(f"{o.key_or_group}: is required and cannot be deleted (command line: {o.input_line})")
+    forced = [_force(o, folder) for o in parsed]
     try:
         try:
             return hydra_compose(command, overrides, return_hydra_config=True), overrides
@@ -114,30 +129,32 @@ def _compose(command: str, overrides: list[str], folder: Path) -> tuple[DictConf
         except HydraException:
             return hydra_compose(command, forced, return_hydra_config=True), forced
     except MissingConfigException as error:
-        raise _unknown_option(error, overrides) from None
+        raise _unknown_option(error, parsed, folder) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_paragraph(error)) from None
 
 
 def _force(override: Override, folder: Path) -> str:
-    line = override.input_line or ""
-    key = override.key_or_group
+    line, key = override.input_line or "", override.key_or_group
+    if (folder / key).is_dir():
+        return line.lstrip("+")
     plain = not line.startswith(("+", "~")) and "@" not in line.partition("=")[0]
-    return f"++{line}" if plain and not key.startswith("hydra") and not (folder / key).is_dir() else line
+    return f"++{line}" if plain and not key.startswith("hydra") else line
 
 
-def _unknown_option(error: MissingConfigException, overrides: list[str]) -> ConfigError:
-    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+def _unknown_option(error: MissingConfigException, parsed: list[Override], folder: Path) -> ConfigError:
+    missing = error.missing_cfg_file or ""
+    group, _, option = missing.rpartition("/")
     if option in EXTRAS and group == "hydra/launcher":
         return ConfigError(str(MissingExtraError(EXTRAS[option], "sweep", f"launcher={option.partition('_')[0]}")))
-    while group and not error.options and "/" in group:
-        group, _, _ = group.rpartition("/")
-    options = [o for o in error.options or () if o != "base"]
-    if not options:
+    given = [o for o in parsed if f"{o.key_or_group}/{o.value()}" == missing]
+    if given:
+        group, option = given[0].key_or_group, str(given[0].value())
+    known = options(folder, group) or list(error.options or ())
+    if not known:
         return ConfigError(_paragraph(error))
-    given = [o for o in overrides if o.lstrip("+").partition("=")[0] == group]
-    where = f" (command line: {given[-1]})" if given else ""
-    return ConfigError(f"{group}: there is no option '{option}'. {did_you_mean(option, options)}{where}")
+    where = f" (command line: {given[0].input_line})" if given else ""
+    return ConfigError(f"{group}: there is no option '{option}'. {did_you_mean(option, known)}{where}")
 
 
 def jobs(command: str, overrides: list[str]) -> list[list[str]]:
@@ -156,7 +173,9 @@ def jobs(command: str, overrides: list[str]) -> list[list[str]]:
 def _sample_jobs(command: str, parsed: list[Override]) -> list[list[str]]:
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     node = hydra_compose(command, fixed)
-    space = _parse([f"{k}={v}" for k, v in (node.sweep.params or {}).items()]) + [o for o in parsed if o.is_sweep_override()]
+    given = {o.get_key_element() for o in parsed}
+    space = _parse([f"{k}={v}" for k, v in (node.sweep.params or {}).items() if k not in given])
+    space += [o for o in parsed if o.is_sweep_override()]
     values = {o.get_key_element(): sample_values(o) for o in space}
     first = {k: v[0] for k, v in values.items()}
     variants = [first, *({**first, k: v} for k, options in values.items() for v in options[1:])]
@@ -166,9 +185,7 @@ def _sample_jobs(command: str, parsed: list[Override]) -> list[list[str]]:
 def sample_values(override: Override) -> list[str]:
     """Values that stand for a swept override when its jobs are checked: all of a list, the first of a range."""
     value = override.value()
-    if isinstance(value, IntervalSweep):
-        return [f"{value.start}"]
-    if isinstance(value, RangeSweep):
+    if isinstance(value, IntervalSweep | RangeSweep):
         return [f"{value.start}"]
     if isinstance(value, ChoiceSweep):
         return list(override.sweep_string_iterator())

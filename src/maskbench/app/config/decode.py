@@ -30,6 +30,10 @@ class KeyMistake(ConfigError):
         return type(self), (self.key, self.problem)
 
 
+class UnknownKey(KeyMistake):
+    """A key that the schema of its group does not have."""
+
+
 @dataclass(frozen=True)
 class Bound:
     """Range of a number: exclusive ``above`` and ``below``, inclusive ``least`` and ``most``."""
@@ -155,7 +159,7 @@ def _dataclass(cls: type, value: Any, key: str) -> Any:
     known = schema_keys(cls)
     for name in value:
         if name not in known:
-            raise KeyMistake(_join(key, str(name)), f"unknown key. {did_you_mean(str(name), known)}")
+            raise UnknownKey(_join(key, str(name)), f"unknown key. {did_you_mean(str(name), known)}")
     for f in fields(cls):
         name = argument_name(f.name)
         if name in value:
