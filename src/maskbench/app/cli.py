@@ -41,7 +41,8 @@ def main(command: str, run_task: RunTask | None = None) -> None:
             _run(command, sys.argv[1:], run_task)
     except MaskbenchError as error:
         _exit_with(command, error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        _tell(command, str(error) or "interrupted")
         sys.exit(INTERRUPTED)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from maskbench.app.config.schema_model import Autoencoder, Decoder
 
 #: Tasks that ask about two neighbouring timesteps.
 PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action")
-DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def check(config: Any) -> None:
@@ -142,14 +140,10 @@ def starts_from_one_run(c: TrainConfig) -> None:
         saved_config(c.model.load_dir, "model.load_dir")
 
 
-def device_is_known(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
-    if not DEVICE.fullmatch(c.experiment.device):
-        raise KeyMistake("experiment.device", f"expected auto, cpu, mps, cuda or cuda:<n>; found '{c.experiment.device}'")
-
-
 def data_is_there(c: TrainConfig | EvalConfig) -> None:
-    if c.dataset.path is not None and not Path(c.dataset.path).exists():
-        raise KeyMistake("dataset.path", f"'{c.dataset.path}' does not exist; null generates episodes with the environment's expert")
+    path = c.dataset.path
+    if path is not None and not any((Path(folder) / path).exists() for folder in (".", c.experiment.data_root)):
+        raise KeyMistake("dataset.path", f"'{path}' does not exist; null generates episodes with the environment's expert")
 
 
 def normalise_fits_factors(c: TrainConfig) -> None:
@@ -162,6 +156,8 @@ def normalise_fits_factors(c: TrainConfig) -> None:
 def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
     split, total = c.dataset.split, c.dataset.generate.episodes
     parts = (split.train, split.validation, split.test)
+    if parts.count(None) > 1:
+        raise KeyMistake("dataset.split", "only one of train, validation and test may be null (the rest)")
     counts = [p if isinstance(p, int) else int(p * total) for p in parts if p is not None]
     if c.dataset.path is None and (sum(counts) > total or (None in parts and sum(counts) == total)):
         raise KeyMistake("dataset.split", f"asks for {sum(counts)} episodes or more of dataset.generate.episodes={total}")
@@ -186,7 +182,6 @@ def _window_key(c: TrainConfig) -> str:
 
 RULES: dict[type, list[Callable[[Any], None]]] = {
     TrainConfig: [
-        device_is_known,
         data_is_there,
         split_fits_episodes,
         normalise_fits_factors,
@@ -203,6 +198,6 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         starts_from_one_run,
         query_is_complete,
     ],
-    EvalConfig: [device_is_known, data_is_there, split_fits_episodes],
-    RolloutConfig: [device_is_known, query_is_complete],
+    EvalConfig: [data_is_there, split_fits_episodes],
+    RolloutConfig: [query_is_complete],
 }

@@ -36,7 +36,7 @@ SETTINGS = {
     "train": """  experiment.num_steps=10000        optimiser steps (or experiment.num_prior_epochs=1: passes over the data)
   experiment.batch_size=256         windows per step
   experiment.seed=0                 seeds weights, batches, masks and rollouts
-  experiment.device=auto            auto | cpu | cuda | cuda:<n> | mps
+  experiment.device=auto            auto | cpu | cuda | mps
   dataset.path=<folder or file>     recorded episodes instead of generated ones
   dataset.window=10                 timesteps per window
   model.n_embd=128 model.n_layer=2  size of the model
@@ -46,7 +46,7 @@ SETTINGS = {
     "eval": """  model.which=best                  best | last checkpoint
   part=test                         train | validation | test episodes
   tasks=[bc,goal]                   tasks to ask; null = those of the run
-  experiment.device=auto            auto | cpu | cuda | cuda:<n> | mps""",
+  experiment.device=auto            auto | cpu | cuda | mps""",
     "run_on_env": """  experiment.num_eval_eps=100       rollouts
   experiment.num_workers=4          processes that step slow simulators; results do not depend on it
   query=bc                          what is asked; query.mode=open executes one answer to its end

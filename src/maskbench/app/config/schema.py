@@ -20,6 +20,7 @@ CountOrNone = Annotated[int, Bound(least=0)]
 Positive = Annotated[float, Bound(above=0)]
 NonNegative = Annotated[float, Bound(least=0)]
 Fraction = Annotated[float, Bound(least=0, below=1)]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Seed = Annotated[int, Bound(least=0)]
 
 
@@ -29,7 +30,7 @@ class Experiment:
 
     name: str
     seed: Seed
-    device: str
+    device: Device
     num_steps: Count
     num_prior_epochs: Count | None
     batch_size: Count
@@ -49,7 +50,7 @@ class EvalExperiment:
 
     name: str
     seed: Seed
-    device: str
+    device: Device
     batch_size: Count
     num_eval_eps: Count
     num_eval_steps: Count | None
@@ -78,18 +79,18 @@ class Scheduler:
 @dataclass(frozen=True)
 class Trainer:
     precision: Literal["fp32", "bf16"]
-    threads: Count
+    threads: Count | None
     grad_clip: Positive | None
     accumulate: Count
     ema_decay: Annotated[float, Bound(above=0, below=1)] | None
-    validate_every: Count
-    checkpoint_every: Count
+    validate_every: Count | None
+    checkpoint_every: Count | None
     checkpoint_seconds: Positive | None
     log_every: Count
     compile: Literal["auto"] | bool
     deterministic: bool
     strategy: Literal["auto", "ddp"]
-    devices: Count | Literal["auto"]
+    devices: Count
     early_stop_patience: Count | None
     profile: bool
 

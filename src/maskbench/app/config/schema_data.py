@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from maskbench.app.config.decode import Bound
 
 Count = Annotated[int, Bound(least=1)]
+CountOrNone = Annotated[int, Bound(least=0)]
 Fraction = Annotated[float, Bound(above=0, below=1)]
 ModelledRole = Literal["state", "action", "return"]
 
@@ -24,12 +25,12 @@ class Generate:
 
 @dataclass(frozen=True)
 class Split:
-    """Episodes per part: a count, a fraction of all, or null for the rest."""
+    """Episodes per part: a count, a fraction of all, or (one of them) null for the rest; ``seed=None`` keeps their order."""
 
     train: Count | Fraction | None
-    validation: Count | Fraction | None
-    test: Annotated[int, Bound(least=0)] | Fraction | None
-    seed: int
+    validation: CountOrNone | Fraction | None
+    test: CountOrNone | Fraction | None
+    seed: int | None
 
 
 @dataclass(frozen=True)
