@@ -1,0 +1,124 @@
+"""``python -m maskbench``: data, masks, doctor and report. Training and rollouts have scripts of their own (train.py ...)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskbench.app.data_commands import data_root
+from maskbench.errors import MaskbenchError
+
+app = typer.Typer(
+    name="maskbench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Look after data, look at masks, check the installation, draw reports. To train: python train.py --help",
+)
+data = typer.Typer(no_args_is_help=True, help="Episode stores: list, generate, import, fetch, verify, show.")
+masks = typer.Typer(no_args_is_help=True, help="Masking schemes, drawn.")
+app.add_typer(data, name="data")
+app.add_typer(masks, name="masks")
+
+Overrides = Annotated[list[str], typer.Argument(help="settings as for train.py, e.g. env=doorkey dataset.generate.episodes=500")]
+Root = Annotated[Path, typer.Option("--root", help="folder of stores", default_factory=data_root)]
+
+
+@data.command("list")
+def data_list(root: Root) -> None:
+    """Published data sets and local stores."""
+    from maskbench.app.data_commands import list_data
+
+    list_data(root)
+
+
+@data.command("generate")
+def data_generate(overrides: Overrides) -> None:
+    """Episodes of an environment's own expert, as train.py would make them."""
+    from maskbench.app.data_commands import generate
+
+    generate(overrides)
+
+
+@data.command("import")
+def data_import(
+    path: Annotated[Path, typer.Argument(help="file or folder in a published format")],
+    root: Root,
+    format: Annotated[str, typer.Option(help="format name; auto asks every importer")] = "auto",
+    name: Annotated[str | None, typer.Option(help="name of the new store")] = None,
+) -> None:
+    """Turns recorded episodes into a store."""
+    from maskbench.app.data_commands import import_data
+
+    import_data(path, format, name, root)
+
+
+@data.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="name from 'data list'")], root: Root) -> None:
+    """Downloads a published data set."""
+    from maskbench.app.data_commands import fetch_data
+
+    fetch_data(name, root)
+
+
+@data.command("verify")
+def data_verify(path: Annotated[Path, typer.Argument(help="a store, or a folder of stores")]) -> None:
+    """Checks every file against its recorded hash, and every value."""
+    from maskbench.app.data_commands import verify
+
+    verify(path)
+
+
+@data.command("show")
+def data_show(target: Annotated[list[str], typer.Argument(help="path of a store, or settings such as env=doorkey")]) -> None:
+    """Factors, statistics and origin of a store."""
+    from maskbench.app.data_commands import show
+
+    show(target)
+
+
+@masks.command("show")
+def masks_show(
+    overrides: Annotated[list[str], typer.Argument(help="settings as for train.py, e.g. masking=waypoint env=doorkey")],
+    rows: Annotated[int, typer.Option(help="masks to draw", min=1)] = 3,
+    seed: Annotated[int, typer.Option(help="seed of the draws")] = 0,
+    save: Annotated[Path | None, typer.Option(help="also write this SVG file")] = None,
+) -> None:
+    """Which cells a scheme shows and asks, and which token looks at which."""
+    from maskbench.app.mask_commands import show
+
+    show(overrides, rows, seed, save)
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Checks the installation and says what to mend."""
+    from rich.console import Console
+
+    from maskbench.app.doctor import doctor
+
+    raise typer.Exit(doctor(Console()))
+
+
+@app.command("report")
+def report_command(run_dir: Annotated[Path, typer.Argument(help="folder of a run")]) -> None:
+    """Writes an HTML page about a run."""
+    from maskbench.reports.html import write_report
+
+    typer.echo(write_report(run_dir))
+
+
+def main() -> None:
+    """Entry point: a mistake of the user is one paragraph on stderr and exit code 2."""
+    try:
+        app()
+    except MaskbenchError as error:
+        typer.echo(f"maskbench: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Configuration: typed schemas, composition, checks and instantiation. Nothing here imports torch."""

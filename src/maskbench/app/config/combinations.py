@@ -1,0 +1,203 @@
+"""Combinations of valid values that cannot be run, each refused by one short function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from maskbench.app.config.decode import KeyMistake
+from maskbench.app.config.runs import saved_config
+from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema_env import DoorKey
+from maskbench.app.config.schema_masking import CausalMask, CustomMask, Mixture, SchemeNode, SpanMask
+from maskbench.app.config.schema_model import Autoencoder, Decoder
+
+#: Tasks that ask about two neighbouring timesteps.
+PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action")
+
+
+def check(config: Any) -> None:
+    """Raises ``KeyMistake`` for the first combination that cannot be run."""
+    for rule in RULES[type(config)]:
+        rule(config)
+
+
+def window_of(config: TrainConfig) -> int:
+    """Timesteps per training window."""
+    return config.experiment.window_size or config.dataset.window
+
+
+def _schemes(scheme: SchemeNode) -> Iterator[SchemeNode]:
+    if isinstance(scheme, Mixture):
+        for child in scheme.schemes.values():
+            yield from _schemes(child)
+    else:
+        yield scheme
+
+
+def attention_fits_model(c: TrainConfig) -> None:
+    causal = {isinstance(s, CausalMask) for s in _schemes(c.masking.train)}
+    if len(causal) > 1:
+        raise KeyMistake("masking.train.schemes", "a mixture cannot hold causal and bidirectional schemes")
+    if causal == {True} and not isinstance(c.model, Decoder):
+        raise KeyMistake("model", f"a causal masking scheme needs model=decoder; found {type(c.model).__name__}")
+    if causal == {False} and isinstance(c.model, Decoder):
+        name = type(c.masking.train).__name__
+        raise KeyMistake("model", f"the decoder attends causally, but {name} is bidirectional; choose model=encoder or masking=gpt")
+
+
+def mixture_is_complete(c: TrainConfig) -> None:
+    scheme = c.masking.train
+    if not isinstance(scheme, Mixture):
+        return
+    if not scheme.schemes:
+        raise KeyMistake("masking.train.schemes", "a mixture needs at least one scheme")
+    if scheme.weights is not None and (set(scheme.weights) != set(scheme.schemes) or sum(scheme.weights.values()) <= 0):
+        names = ", ".join(scheme.schemes)
+        raise KeyMistake("masking.train.weights", f"expected one weight for each of {names}; found {dict(scheme.weights)}")
+
+
+def autoencoder_has_whole_tokens(c: TrainConfig) -> None:
+    if isinstance(c.model, Autoencoder) and c.tokens.by == "timestep":
+        raise KeyMistake(
+            "tokens.by", "the autoencoder drops hidden tokens whole and needs a token per factor; choose tokens=interleaved or per_factor"
+        )
+
+
+def heads_divide_width(c: TrainConfig) -> None:
+    n_embd, n_head = getattr(c.model, "n_embd", 1), getattr(c.model, "n_head", 1)
+    if n_embd % n_head:
+        raise KeyMistake("model.n_embd", f"must be a multiple of model.n_head; found {n_embd} and {n_head}")
+
+
+def window_fits_episode(c: TrainConfig) -> None:
+    window, horizon = window_of(c), getattr(c.env, "horizon", None)
+    if horizon is not None and c.dataset.path is None:
+        if window > horizon:
+            raise KeyMistake(_window_key(c), f"{window} timesteps do not fit episodes of env.horizon={horizon}")
+        if window == horizon and c.dataset.sampling.legacy_slicing:
+            raise KeyMistake(
+                "dataset.sampling.legacy_slicing", f"drops the only window of {window} timesteps in episodes of {horizon}"
+            )
+
+
+def window_fits_masks(c: TrainConfig) -> None:
+    window = window_of(c)
+    pairs = [t for t in c.masking.tasks if t in PAIRWISE]
+    if window < 2 and pairs:
+        raise KeyMistake(_window_key(c), f"task '{pairs[0]}' needs windows of at least 2 timesteps; found {window}")
+    for scheme in _schemes(c.masking.train):
+        if isinstance(scheme, SpanMask) and scheme.limits is not None:
+            low, high = scheme.limits
+            if not low <= high <= window:
+                raise KeyMistake("masking.train.limits", f"expected 0 <= lo <= hi <= {window} (the window); found [{low}, {high}]")
+        if isinstance(scheme, CustomMask):
+            for part, rows in (("visible", scheme.visible), ("predict", scheme.predict or {})):
+                for name, row in rows.items():
+                    if len(row) != window:
+                        raise KeyMistake(
+                            f"masking.train.{part}.{name}", f"expected {window} numbers, one per timestep of the window; found {len(row)}"
+                        )
+
+
+def tasks_can_be_asked(c: TrainConfig) -> None:
+    for key, tasks in (("masking.tasks", c.masking.tasks), ("evaluation.rollout", c.evaluation.rollout)):
+        if "return" in tasks and c.dataset.returns.mode == "none":
+            raise KeyMistake(key, "task 'return' needs returns-to-go, but dataset.returns.mode is none")
+        for task, role in (("return", "return"), ("forward_dynamics", "action")):
+            if task in tasks and role not in c.tokens.inputs:
+                raise KeyMistake(key, f"task '{task}' shows the {role}, but tokens.inputs has only {', '.join(c.tokens.inputs)}")
+
+
+def tokens_have_inputs(c: TrainConfig) -> None:
+    if not c.tokens.inputs:
+        raise KeyMistake("tokens.inputs", "expected at least one of return, goal, prompt, state, action; found none")
+    if c.tokens.by == "dimension" and c.head.action.kind == "bins":
+        raise KeyMistake("head.action.kind", "bins span all action dimensions and cannot predict tokens of one dimension")
+
+
+def heads_fit_factors(c: TrainConfig) -> None:
+    discrete = isinstance(c.env, DoorKey)
+    for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
+        if discrete and head.kind not in ("auto", "categorical"):
+            raise KeyMistake(f"head.{role}.kind", f"the {role} of env={c.env.name} is discrete; expected auto or categorical, found {head.kind}")
+        if not discrete and head.kind == "categorical":
+            raise KeyMistake(f"head.{role}.kind", f"the {role} of env={c.env.name} is continuous; expected auto, mse, gaussian or bins")
+
+
+def schedule_fits_steps(c: TrainConfig) -> None:
+    if c.experiment.num_prior_epochs is None and c.scheduler.warmup_steps >= c.experiment.num_steps:
+        raise KeyMistake(
+            "scheduler.warmup_steps", f"{c.scheduler.warmup_steps} leaves nothing of experiment.num_steps={c.experiment.num_steps}"
+        )
+
+
+def starts_from_one_run(c: TrainConfig) -> None:
+    if c.resume is not None and c.model.load_dir is not None:
+        raise KeyMistake("resume", "continues a run with its own weights; model.load_dir starts a new one. Give one of them")
+    if c.model.load_dir is not None:
+        saved_config(c.model.load_dir, "model.load_dir")
+
+
+def data_is_there(c: TrainConfig | EvalConfig) -> None:
+    path = c.dataset.path
+    if path is not None and not any((Path(folder) / path).exists() for folder in (".", c.experiment.data_root)):
+        raise KeyMistake("dataset.path", f"'{path}' does not exist; null generates episodes with the environment's expert")
+
+
+def normalise_fits_factors(c: TrainConfig) -> None:
+    if isinstance(c.env, DoorKey):
+        for role, kind in c.dataset.normalise.items():
+            if kind != "none":
+                raise KeyMistake(f"dataset.normalise.{role}", f"the {role} of env={c.env.name} is discrete; expected none, found {kind}")
+
+
+def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
+    split, total = c.dataset.split, c.dataset.generate.episodes
+    parts = (split.train, split.validation, split.test)
+    if parts.count(None) > 1:
+        raise KeyMistake("dataset.split", "only one of train, validation and test may be null (the rest)")
+    counts = [p if isinstance(p, int) else int(p * total) for p in parts if p is not None]
+    if c.dataset.path is None and (sum(counts) > total or (None in parts and sum(counts) == total)):
+        raise KeyMistake("dataset.split", f"asks for {sum(counts)} episodes or more of dataset.generate.episodes={total}")
+    if sum(p for p in parts if isinstance(p, float)) > 1:
+        raise KeyMistake("dataset.split", "fractions add up to more than 1")
+
+
+def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
+    query: Query = c.query
+    if query.name == "return" and query.target is None:
+        raise KeyMistake("query.target", "query 'return' needs a target: a number or expert")
+    if query.name != "return" and query.target is not None:
+        raise KeyMistake("query.target", f"query '{query.name}' takes no target; found {query.target}")
+    window = window_of(c) if isinstance(c, TrainConfig) else c.dataset.window
+    if query.history is not None and query.history > window:
+        raise KeyMistake("query.history", f"{query.history} timesteps do not fit the window of {window}")
+
+
+def _window_key(c: TrainConfig) -> str:
+    return "dataset.window" if c.experiment.window_size is None else "experiment.window_size"
+
+
+RULES: dict[type, list[Callable[[Any], None]]] = {
+    TrainConfig: [
+        data_is_there,
+        split_fits_episodes,
+        normalise_fits_factors,
+        mixture_is_complete,
+        attention_fits_model,
+        autoencoder_has_whole_tokens,
+        heads_divide_width,
+        window_fits_episode,
+        window_fits_masks,
+        tasks_can_be_asked,
+        tokens_have_inputs,
+        heads_fit_factors,
+        schedule_fits_steps,
+        starts_from_one_run,
+        query_is_complete,
+    ],
+    EvalConfig: [data_is_there, split_fits_episodes],
+    RolloutConfig: [query_is_complete],
+}

@@ -1,0 +1,187 @@
+"""Root schemas of ``train.yaml``, ``eval.yaml`` and ``run_on_env.yaml``, and the groups without a target.
+
+Fields have no defaults here: the YAML files are the only place where values are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from maskbench.app.config.decode import Bound
+from maskbench.app.config.schema_data import Dataset, Tokens
+from maskbench.app.config.schema_env import EnvNode
+from maskbench.app.config.schema_masking import Masking, TaskName
+from maskbench.app.config.schema_model import Head, LoadedModel, ModelNode
+
+Count = Annotated[int, Bound(least=1)]
+CountOrNone = Annotated[int, Bound(least=0)]
+Positive = Annotated[float, Bound(above=0)]
+NonNegative = Annotated[float, Bound(least=0)]
+Fraction = Annotated[float, Bound(least=0, below=1)]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Seed = Annotated[int, Bound(least=0)]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Run settings of ``train.py``."""
+
+    name: str
+    seed: Seed
+    device: Device
+    num_steps: Count
+    num_prior_epochs: Count | None
+    batch_size: Count
+    window_size: Count | None
+    num_eval_eps: CountOrNone
+    num_eval_steps: Count | None
+    record_video: bool
+    num_workers: CountOrNone
+    num_envs: Count
+    num_cv_runs: Count
+    data_root: str
+
+
+@dataclass(frozen=True)
+class EvalExperiment:
+    """Run settings of ``eval.py`` and ``run_on_env.py``."""
+
+    name: str
+    seed: Seed
+    device: Device
+    batch_size: Count
+    num_eval_eps: Count
+    num_eval_steps: Count | None
+    record_video: bool
+    num_workers: CountOrNone
+    num_envs: Count
+    data_root: str
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    name: Literal["adam", "adamw"]
+    lr: Positive
+    weight_decay: NonNegative
+    betas: tuple[Fraction, Fraction]
+    decay: Literal["linear", "all", "none"]
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    name: Literal["constant", "cosine", "linear"]
+    warmup_steps: CountOrNone
+    final_ratio: Annotated[float, Bound(least=0, most=1)]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    precision: Literal["fp32", "bf16"]
+    threads: Count | None
+    grad_clip: Positive | None
+    accumulate: Count
+    ema_decay: Annotated[float, Bound(above=0, below=1)] | None
+    validate_every: Count | None
+    checkpoint_every: Count | None
+    checkpoint_seconds: Positive | None
+    log_every: Count
+    compile: Literal["auto"] | bool
+    deterministic: bool
+    strategy: Literal["auto", "ddp"]
+    devices: Count
+    early_stop_patience: Count | None
+    profile: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    num_windows: Count
+    seed: Seed
+    rollout: tuple[TaskName, ...]
+    episodes: CountOrNone
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the model is asked in a rollout."""
+
+    name: TaskName
+    mode: Literal["closed", "open"]
+    history: Count | None
+    target: float | Literal["expert"] | None
+    temperature: Positive
+    greedy: bool
+
+
+@dataclass(frozen=True)
+class Logger:
+    name: Literal["csv", "tensorboard", "wandb"]
+    project: str
+    mode: Literal["offline", "online", "disabled"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Search space and study of ``sweep=optuna``; read by the sweeper alone."""
+
+    params: Mapping[str, Any]
+    trials: Count
+    parallel: Count
+    direction: Literal["minimize", "maximize"]
+    sampler: Literal["tpe", "random"]
+    seed: Seed
+    study: str
+    storage: str
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    experiment: Experiment
+    resume: str | None
+    env: EnvNode
+    dataset: Dataset
+    tokens: Tokens
+    masking: Masking
+    model: ModelNode
+    head: Head
+    optimizer: Optimizer
+    scheduler: Scheduler
+    trainer: Trainer
+    evaluation: Evaluation
+    query: Query
+    logger: Logger
+    sweep: Sweep | None = None
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Losses of a trained run on its held-out windows, task by task."""
+
+    experiment: EvalExperiment
+    env: EnvNode
+    dataset: Dataset
+    model: LoadedModel
+    evaluation: Evaluation
+    tasks: tuple[TaskName, ...] | None
+    part: Literal["train", "validation", "test"]
+    sweep: Sweep | None = None
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """A trained run acting in an environment."""
+
+    experiment: EvalExperiment
+    env: EnvNode
+    dataset: Dataset
+    model: LoadedModel
+    query: Query
+    sweep: Sweep | None = None
+
+
+Config = TrainConfig | EvalConfig | RolloutConfig
+
+#: Schema by command (also the name of its primary YAML file).
+SCHEMAS: dict[str, type[Any]] = {"train": TrainConfig, "eval": EvalConfig, "run_on_env": RolloutConfig}

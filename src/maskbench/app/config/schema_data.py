@@ -1,0 +1,76 @@
+"""The ``dataset`` and ``tokens`` groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from maskbench.app.config.decode import Bound
+
+Count = Annotated[int, Bound(least=1)]
+CountOrNone = Annotated[int, Bound(least=0)]
+Fraction = Annotated[float, Bound(above=0, below=1)]
+ModelledRole = Literal["state", "action", "return"]
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Episodes that the environment's own expert makes when no recorded data is given."""
+
+    episodes: Count
+    seed: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Episodes per part: a count, a fraction of all, or (one of them) null for the rest; ``seed=None`` keeps their order."""
+
+    train: Count | Fraction | None
+    validation: CountOrNone | Fraction | None
+    test: CountOrNone | Fraction | None
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class Returns:
+    """How the return-to-go factor is made from rewards."""
+
+    mode: Literal["sum", "mean", "none"]
+    scale: Annotated[float, Bound(above=0)]
+    with_time: bool
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which windows a batch holds."""
+
+    by: Literal["window", "episode", "length"]
+    short: Literal["pad", "skip", "error"]
+    stride: Count
+    legacy_slicing: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    path: str | None
+    format: str
+    generate: Generate
+    split: Split
+    returns: Returns
+    normalise: Mapping[ModelledRole, Literal["none", "standard", "minmax"]]
+    window: Count
+    sampling: Sampling
+    place: Literal["auto", "ram", "mmap", "device"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """How cells become tokens (``maskbench.tokens.layout``)."""
+
+    by: Literal["timestep", "factor", "role", "dimension"]
+    order: Literal["time", "stream"]
+    inputs: tuple[Literal["return", "goal", "prompt", "state", "action"], ...]
+    factors: tuple[str, ...] | None
+    split: tuple[str, ...]

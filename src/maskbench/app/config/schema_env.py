@@ -1,0 +1,66 @@
+"""Environments that ``configs/env`` may name. Keys are the keyword arguments of the target class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from maskbench.app.config.decode import Bound
+from maskbench.app.config.node import Node
+
+Steps = Annotated[int, Bound(least=1)]
+NonNegative = Annotated[float, Bound(least=0)]
+
+
+@dataclass(frozen=True)
+class EnvNode(Node):
+    """An environment; ``name`` is how run folders and results call it."""
+
+    labels: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DoorKey(EnvNode):
+    """Key-door gridworld of uniMASK."""
+
+    target: ClassVar[str] = "maskbench.envs.doorkey.DoorKey"
+
+    size: Annotated[int, Bound(least=4)] = 4
+    horizon: Steps = 10
+    beta: NonNegative = 1.0
+
+
+@dataclass(frozen=True)
+class PointMass(EnvNode):
+    """Multipath point mass of the BeT reproducibility study."""
+
+    target: ClassVar[str] = "maskbench.envs.pointmass.PointMass"
+
+    version: Literal[1, 2] = 1
+    fixed_start: bool = True
+    snap: bool = True
+    spacing: Literal["grid", "legacy"] = "grid"
+    noise_scale: NonNegative = 0.0
+
+
+@dataclass(frozen=True)
+class Maze2D(EnvNode):
+    """Partially observed Maze2D of uniMASK; ``horizon=None`` takes that of the maze."""
+
+    target: ClassVar[str] = "maskbench.envs.maze2d.Maze2D"
+
+    size: Literal["umaze", "medium", "large"] = "medium"
+    horizon: Steps | None = None
+
+
+@dataclass(frozen=True)
+class DMControl(EnvNode):
+    """A dm_control task with flat observations, as in ExoRL and MaskDP."""
+
+    target: ClassVar[str] = "maskbench.envs.dmc.DMControl"
+
+    domain: str
+    task: str
+    horizon: Steps = 1000

@@ -1,0 +1,124 @@
+"""The ``masking`` group: one node per scheme of ``maskbench.masking``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from maskbench.app.config.decode import Bound
+from maskbench.app.config.node import Node
+
+#: Tasks that a trained model can be asked (``maskbench.masking.tasks``).
+TaskName = Literal[
+    "bc",
+    "return",
+    "goal",
+    "waypoint",
+    "past",
+    "future",
+    "forward_dynamics",
+    "inverse_dynamics",
+    "inverse_dynamics_action",
+]
+Fraction = Annotated[float, Bound(above=0, below=1)]
+Share = Annotated[float, Bound(above=0, most=1)]
+Probability = Annotated[float, Bound(least=0, most=1)]
+Weight = Annotated[float, Bound(least=0)]
+Per = Literal["batch", "row"]
+Predict = Literal["hidden", "all"]
+Bit = Literal[0, 1]
+
+
+@dataclass(frozen=True)
+class SchemeNode(Node):
+    """A rule that draws visible, predicted and attended cells."""
+
+
+@dataclass(frozen=True)
+class NamedTask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.tasks.NamedTask"
+
+    name: TaskName
+    tiled: bool = True
+    legacy_wraparound: bool = False
+
+
+@dataclass(frozen=True)
+class BernoulliMask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.random.BernoulliMask"
+
+    p: Fraction | None = None
+    first_return: Probability = 0.5
+    predict: Predict = "hidden"
+    independent_parts: bool = False
+
+
+@dataclass(frozen=True)
+class RatioMask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.random.RatioMask"
+
+    ratios: tuple[Fraction, ...]
+    per: Per = "batch"
+    predict: Predict = "all"
+
+
+@dataclass(frozen=True)
+class ModalityMask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.random.ModalityMask"
+
+    visible: tuple[Share, ...]
+    per: Per = "row"
+    predict: Predict = "all"
+
+
+@dataclass(frozen=True)
+class FrontierMask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.random.FrontierMask"
+
+    visible: tuple[Share, ...]
+    frontier: Mapping[Literal["state", "return", "action"], Weight]
+    per: Per = "row"
+    predict: Predict = "all"
+
+
+@dataclass(frozen=True)
+class CausalMask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.causal.CausalMask"
+
+    predict: tuple[str, ...] = ("action",)
+    returns: Literal["none", "all", "first", "first_half"] = "first_half"
+
+
+@dataclass(frozen=True)
+class SpanMask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.span.SpanMask"
+
+    limits: tuple[Annotated[int, Bound(least=0)], Annotated[int, Bound(least=0)]] | None = None
+
+
+@dataclass(frozen=True)
+class CustomMask(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.custom.CustomMask"
+
+    visible: Mapping[str, tuple[Bit, ...]]
+    predict: Mapping[str, tuple[Bit, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Mixture(SchemeNode):
+    target: ClassVar[str] = "maskbench.masking.mixture.Mixture"
+
+    schemes: Mapping[str, SchemeNode]
+    weights: Mapping[str, Weight] | None = None
+    per: Literal["row", "batch", "cycle"] = "row"
+
+
+@dataclass(frozen=True)
+class Masking:
+    """What is hidden in training, which tasks validation asks, and how factor losses are weighed."""
+
+    train: SchemeNode
+    tasks: tuple[TaskName, ...]
+    weights: Mapping[str, Weight]
+    reduction: Literal["factor", "pooled"]

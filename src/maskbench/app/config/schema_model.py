@@ -1,0 +1,101 @@
+"""The ``model`` and ``head`` groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from maskbench.app.config.decode import Bound
+from maskbench.app.config.node import Node
+
+Size = Annotated[int, Bound(least=1)]
+Dropout = Annotated[float, Bound(least=0, below=1)]
+Which = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class ModelNode(Node):
+    """A sequence model; ``load_dir`` is the run whose weights training starts from."""
+
+    labels: ClassVar[tuple[str, ...]] = ("load_dir", "which")
+
+    load_dir: str | None = None
+    which: Which = "best"
+
+
+@dataclass(frozen=True)
+class Encoder(ModelNode):
+    """BERT-like model of uniMASK."""
+
+    target: ClassVar[str] = "maskbench.models.encoder.Encoder"
+
+    n_layer: Size = 2
+    n_head: Size = 8
+    n_embd: Size = 128
+    n_inner: Size | None = 128
+    dropout: Dropout = 0.1
+    activation: Literal["relu", "gelu"] = "relu"
+    norm: Literal["post", "pre"] = "post"
+    positions: str = "sinusoidal"
+    scale_embedding: bool = True
+    hidden: Literal["zero", "token", "indicator"] = "zero"
+
+
+@dataclass(frozen=True)
+class Autoencoder(ModelNode):
+    """Masked autoencoder of MaskDP and MTM: the encoder sees visible tokens only."""
+
+    target: ClassVar[str] = "maskbench.models.autoencoder.Autoencoder"
+
+    n_enc_layer: Size = 3
+    n_dec_layer: Size = 2
+    n_head: Size = 4
+    n_embd: Size = 256
+    n_inner: Size | None = None
+    dropout: Dropout = 0.0
+    style: Literal["maskdp", "mtm"] = "maskdp"
+
+
+@dataclass(frozen=True)
+class Decoder(ModelNode):
+    """Causal transformer of GPT, Decision Transformer and BeT."""
+
+    target: ClassVar[str] = "maskbench.models.decoder.Decoder"
+
+    n_layer: Size = 4
+    n_head: Size = 4
+    n_embd: Size = 72
+    n_inner: Size | None = None
+    dropout: Dropout = 0.1
+    positions: str = "learned"
+    style: Literal["gpt"] = "gpt"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """``eval.py`` and ``run_on_env.py``: the run folder to load, and which of its checkpoints."""
+
+    load_dir: str
+    which: Which
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """Distribution over one role's cells and how its parameters are trained."""
+
+    kind: Literal["auto", "mse", "gaussian", "categorical", "bins"]
+    target: Literal["raw", "l2"]
+    tanh: bool
+    focal_gamma: Annotated[float, Bound(least=0)]
+    num_bins: Size
+    offset_scale: Annotated[float, Bound(least=0)]
+    predict_offsets: bool
+    std: Annotated[float, Bound(above=0)]
+
+
+@dataclass(frozen=True)
+class Head:
+    net: Literal["linear", "norm_relu", "norm_gelu"]
+    action: HeadSpec
+    state: HeadSpec
+    return_: HeadSpec

@@ -1,0 +1,45 @@
+"""Body of ``python -m maskbench masks show``: draws the scheme that a training configuration would use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from maskbench.errors import ConfigError
+
+
+def show(overrides: Sequence[str], rows: int, seed: int, save: Path | None) -> None:
+    """Prints ``rows`` masks and the attention rule; ``save`` also writes them as SVG.
+
+    ``overrides`` are those of ``train.py``; a bare word is a masking option (``waypoint`` is ``masking=waypoint``).
+    """
+    from maskbench.app.config.combinations import window_of
+    from maskbench.app.config.compose import load
+    from maskbench.app.config.instantiate import instantiate
+    from maskbench.app.config.schema_model import Autoencoder
+    overrides = [o if "=" in o else f"masking={o}" for o in overrides]
+    if save is not None and save.suffix != ".svg":
+        raise ConfigError(f"--save writes SVG; found '{save}', expected a name that ends in .svg")
+    config = load("train", overrides)  # refuses mistakes before anything heavy is imported
+    from maskbench.masking.preview import Preview
+    from maskbench.tokens.layout import build_layout
+
+    tokens = config.tokens
+    layout = build_layout(
+        instantiate(config.env).spec,
+        window_of(config),
+        by=tokens.by,
+        order=tokens.order,
+        inputs=tokens.inputs,
+        factors=tokens.factors,
+        split=tokens.split,
+    )
+    scheme = instantiate(config.masking.train)
+    title = f"{type(scheme).__name__} on {config.env.name}"
+    preview = Preview.of(title, scheme, layout, rows=rows, seed=seed, visible_only=isinstance(config.model, Autoencoder))
+    Console().print(preview.terminal())
+    if save is not None:
+        save.write_text(preview.svg())
+        Console().print(f"written: {save}")

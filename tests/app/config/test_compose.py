@@ -1,0 +1,214 @@
+"""Every option composes, and values are taken in the documented order."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from maskbench.app.config.compose import compose, config_folder, jobs, load, opened
+from maskbench.app.config.help import GROUPS, options
+from maskbench.app.config.schema_masking import CausalMask, Mixture, NamedTask
+from maskbench.app.config.schema_model import Autoencoder, Decoder, Encoder
+from maskbench.errors import ConfigError
+
+FOLDER = config_folder()
+OPTIONS = [(g, o) for g in GROUPS["train"].split() for o in options(FOLDER, g)]
+#: What an option needs beside it to be a runnable whole.
+PARTNERS = {
+    "decoder": ["masking=gpt"],
+    "autoencoder": ["masking=maskdp"],
+    "autoencoder_mtm": ["masking=mtm"],
+    "bins": ["env=pointmass1"],
+    "interleaved": ["masking.tasks=[bc]"],
+    "observation": ["masking=bet"],
+    "optuna": [],
+}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda x: x)
+def test_every_option_of_every_group_composes(group: str, option: str) -> None:
+    if group == "dataset" and option != "doorkey":
+        partners = [f"env={option}"]
+    else:
+        partners = PARTNERS.get(option, [])
+    load("train", [f"{group}={option}", *partners])
+
+
+@pytest.mark.parametrize(
+    ("env", "masking"), product(options(FOLDER, "env"), ["unimask", "bert", "maskdp", "mtm", "gpt", "bet", "multitask", "goal"])
+)
+def test_every_environment_composes_with_every_family_of_masks(env: str, masking: str) -> None:
+    config = load("train", [f"env={env}", f"masking={masking}"])
+    assert config.env.name == env
+    assert config.experiment.name == f"train_{env}"
+
+
+def test_masking_brings_its_partners_and_the_command_line_replaces_them() -> None:
+    assert isinstance(load("train", ["masking=bet", "env=pointmass1"]).model, Decoder)
+    assert isinstance(load("train", ["masking=maskdp", "env=walker"]).model, Autoencoder)
+    config = load("train", ["masking=maskdp", "env=walker", "model=encoder", "tokens=per_factor"])
+    assert isinstance(config.model, Encoder)
+    assert (config.tokens.by, config.tokens.order) == ("factor", "stream")
+
+
+def test_dataset_follows_the_environment() -> None:
+    assert load("train", ["env=walker"]).dataset.window == 32
+    assert load("train", ["env=walker", "dataset=maze2d_medium"]).dataset.window == 20
+
+
+def test_order_is_defaults_groups_tuned_paper_debug_command_line() -> None:
+    bet = ["env=pointmass1", "masking=bet"]
+    assert load("train", ["env=pointmass1"]).experiment.batch_size == 256  # defaults
+    assert load("train", ["model=decoder", "masking=gpt"]).model.n_embd == 72  # group
+    tuned = load("train", bet)
+    assert (tuned.model.n_embd, tuned.experiment.batch_size, tuned.dataset.window) == (20, 64, 2)  # tuned over group
+    assert tuned.optimizer.weight_decay == 1e-4
+    paper = load("train", ["paper=bet/pointmass1"])
+    assert paper.optimizer.weight_decay == 0.1  # paper over group
+    assert load("train", ["paper=unimask/doorkey_lite"]).experiment.num_steps == 10000  # paper over tuned (50 000)
+    assert load("train", ["paper=unimask/doorkey_lite", "debug=fast"]).experiment.num_steps == 20
+    assert load("train", ["paper=unimask/doorkey_lite", "debug=fast", "experiment.num_steps=7"]).experiment.num_steps == 7
+
+
+def test_tuned_values_follow_a_model_that_replaces_the_partner() -> None:
+    assert load("train", ["env=doorkey", "masking=unimask"]).experiment.num_steps == 50000
+    other = load("train", ["env=doorkey", "masking=unimask", "model=autoencoder", "tokens=per_factor"])
+    assert other.experiment.num_steps == 10000
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "model", "steps"),
+    [
+        ("unimask/doorkey_lite", "doorkey", Encoder, 10000),
+        ("maskdp/walker_tiny", "walker", Autoencoder, 9000),
+        ("bet/pointmass1", "pointmass1", Decoder, None),
+    ],
+)
+def test_papers_select_their_parts(name: str, env: str, model: type, steps: int | None) -> None:
+    config = load("train", [f"paper={name}"])
+    assert config.env.name == env
+    assert isinstance(config.model, model)
+    assert steps is None or config.experiment.num_steps == steps
+
+
+def test_paper_numbers_are_those_of_the_specifications() -> None:
+    bet = load("train", ["paper=bet/pointmass1"])
+    assert (bet.model.n_layer, bet.model.n_head, bet.model.n_embd) == (1, 2, 20)
+    assert (bet.optimizer.lr, bet.optimizer.betas, bet.optimizer.decay) == (1e-4, (0.9, 0.95), "linear")
+    assert (bet.experiment.num_prior_epochs, bet.dataset.window, bet.head.action.num_bins) == (10, 2, 3)
+    tiny = load("train", ["paper=maskdp/walker_tiny"])
+    assert (tiny.model.n_embd, tiny.model.n_head, tiny.model.n_enc_layer, tiny.model.n_dec_layer) == (64, 4, 2, 1)
+    assert (tiny.dataset.window, tiny.experiment.batch_size, tiny.optimizer.lr) == (32, 64, 1e-3)
+    assert (tiny.head.state.target, tiny.head.action.tanh, tiny.head.net) == ("l2", True, "norm_relu")
+    lite = load("train", ["paper=unimask/doorkey_lite"])
+    assert (lite.dataset.split.train, lite.experiment.batch_size, lite.trainer.grad_clip) == (500, 100, 0.5)
+
+
+def test_single_task_is_chosen_by_name_and_validated_alone() -> None:
+    config = load("train", ["masking=single", "masking.train.name=goal"])
+    assert isinstance(config.masking.train, NamedTask)
+    assert (config.masking.train.name, config.masking.tasks) == ("goal", ("goal",))
+
+
+def test_multitask_holds_a_named_task_each() -> None:
+    scheme = load("train", ["masking=multitask"]).masking.train
+    assert isinstance(scheme, Mixture)
+    assert {n: getattr(s, "name", None) for n, s in scheme.schemes.items()} == {n: n for n in scheme.schemes}
+    assert len(scheme.schemes) == 8
+
+
+def test_known_command_lines_of_the_originals_compose() -> None:
+    config = load("train", ["env=pointmass1", "experiment.num_prior_epochs=1"])
+    assert config.experiment.num_prior_epochs == 1
+    assert load("train", ["experiment.record_video=True", "trainer=ddp"]).trainer.strategy == "ddp"
+
+
+def test_keys_that_the_schema_has_and_no_file_sets_need_no_plus() -> None:
+    config = load("train", ["masking=multitask", "masking.train.schemes.bc.tiled=false"])
+    assert config.masking.train.schemes["bc"].tiled is False
+
+
+def test_multirun_is_split_into_its_jobs() -> None:
+    with opened(FOLDER):
+        assert jobs("train", ["env=doorkey,walker", "experiment.seed=range(0,2)"]) == [
+            ["env=doorkey", "experiment.seed=0"],
+            ["env=doorkey", "experiment.seed=1"],
+            ["env=walker", "experiment.seed=0"],
+            ["env=walker", "experiment.seed=1"],
+        ]
+
+
+def test_search_is_checked_by_samples() -> None:
+    with opened(FOLDER):
+        found = jobs("train", ["sweep=optuna", "model.n_layer=choice(1,2)"])
+    assert ["sweep=optuna", "optimizer.lr=1e-05", "experiment.batch_size=64", "model.n_layer=1"] in found
+    assert ["sweep=optuna", "optimizer.lr=1e-05", "experiment.batch_size=256", "model.n_layer=1"] in found
+
+
+def test_schemes_of_gpt_are_causal() -> None:
+    assert isinstance(load("train", ["masking=gpt"]).masking.train, CausalMask)
+
+
+def test_composition_twice_in_one_process_is_independent() -> None:
+    with opened(FOLDER):
+        first = compose("train", ["experiment.seed=1"], FOLDER).config
+        second = compose("train", [], FOLDER).config
+    assert (first.experiment.seed, second.experiment.seed) == (1, 0)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda p: p.relative_to(FOLDER).as_posix())
+def test_every_file_says_what_it_is_and_explains_every_value(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")
+    if path.relative_to(FOLDER).parts[0] == "hydra":
+        return
+    previous, in_defaults = "", False
+    for line in path.read_text().split("\nhydra:")[0].splitlines():
+        in_defaults = line.startswith("defaults:") or (in_defaults and line.startswith("  - "))
+        scalar = re.match(r"\s*[\w.]+: *[^\s#{]", line)
+        explained = "# " in line or previous.lstrip().startswith("#") or "_target_" in line
+        assert in_defaults or not scalar or explained, f"'{line.strip()}' has no comment"
+        previous = line
+
+
+def test_evaluation_takes_environment_and_window_from_the_run(tmp_path: Path) -> None:
+    run = saved_run(tmp_path, ["env=pointmass2", "env.snap=false", "experiment.window_size=3", "masking=bet"])
+    config = load("run_on_env", [f"model.load_dir={run}", "query=goal", "env.noise_scale=0.1"])
+    assert (config.env.name, config.env.snap, config.env.noise_scale) == ("pointmass2", False, 0.1)
+    assert config.experiment.name == "eval_pointmass2"
+    assert config.dataset.window == 3
+    assert load("eval", [f"model.load_dir={run}"]).part == "test"
+    assert load("run_on_env", [f"model.load_dir={run}", "env=pointmass1"]).env.name == "pointmass1"
+
+
+def test_resume_takes_over_the_command_line_of_the_run(tmp_path: Path) -> None:
+    run = saved_run(tmp_path, ["env=walker", "optimizer.lr=0.01", "experiment.num_steps=5"])
+    config = load("train", [f"resume={run}", "experiment.num_steps=9"])
+    assert (config.env.name, config.optimizer.lr, config.experiment.num_steps) == ("walker", 0.01, 9)
+
+
+def test_evaluation_without_a_run_is_refused() -> None:
+    with pytest.raises(ConfigError, match="model.load_dir is missing"):
+        load("eval")
+
+
+def test_runs_of_different_worlds_cannot_be_evaluated_in_one_sweep(tmp_path: Path) -> None:
+    a, b = saved_run(tmp_path / "a", ["env=walker"]), saved_run(tmp_path / "b", ["env=doorkey"])
+    with pytest.raises(ConfigError, match="share environment"):
+        load("eval", [f"model.load_dir={a},{b}"])
+
+
+def saved_run(folder: Path, overrides: list[str]) -> Path:
+    """A folder as Hydra leaves it."""
+    from hydra import compose as hydra_compose
+
+    with opened(FOLDER):
+        node = hydra_compose("train", overrides)
+    (folder / ".hydra").mkdir(parents=True)
+    OmegaConf.save(node, folder / ".hydra" / "config.yaml")
+    OmegaConf.save(overrides, folder / ".hydra" / "overrides.yaml")
+    return folder
