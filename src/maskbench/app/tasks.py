@@ -13,6 +13,7 @@ import torch
 from maskbench.app.experiment import Model
 from maskbench.masking.scheme import MaskScheme, MaskSet
 from maskbench.masking.tasks import TASKS
+from maskbench.models.objective import Objective
 from maskbench.training.bank import Asked, TaskBank, TaskLoss
 from maskbench.trajectory import Window
 
@@ -52,14 +53,18 @@ def build_bank(model: Model, window: Window, names: Sequence[str], seed: int, wi
 
 
 def measure(model: Model, bank: TaskBank) -> list[TaskRow]:
-    """All losses of the bank with their floors."""
-    losses = bank.losses(model.network, model.objective)
+    """All losses of the bank with their floors; every factor that training weighs at all counts with weight 1."""
+    silent = [n for n in model.layout.spec.names if model.objective.weight(model.network, n) == 0]
+    losses = bank.losses(model.network, Objective(dict.fromkeys(silent, 0.0)))
     floors = {task: _floor(model, bank.window, masks) for task, masks in bank.masks.items()}
     return [TaskRow(r, floors[r.task].get(r.factor)) for r in losses]
 
 
 def _floor(model: Model, window: Window, masks: MaskSet) -> dict[str, float]:
     """The environment's floors for exactly these windows and masks; cells that are no part of the loss are not asked."""
+    heads = [model.network.head(n) for n in model.network.outputs]
+    if any(getattr(h, "focal_gamma", 0.0) != 0 for h in heads):  # not a log-likelihood
+        return {}
     if window.valid is not None or model.origin != "generated" or any(f.kind != "discrete" for f in model.layout.spec):
         return {}
     counted = torch.tensor([model.objective.weight(model.network, n) != 0 for n in model.layout.spec.names])

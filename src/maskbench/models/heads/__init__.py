@@ -39,7 +39,7 @@ def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "line
     if factor.kind == "discrete":
         if choice.kind in ("mse", "gaussian"):
             raise ConfigError(f"factor '{factor.name}' is discrete: its head must be 'categorical', not '{choice.kind}'")
-        return CategoricalHead(factor, n_embd, net, choice.focal_gamma, bias)
+        return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind == "bins" else 0.0, bias)
     if choice.kind == "categorical":
         raise ConfigError(f"factor '{factor.name}' is continuous: 'categorical' needs classes; use 'bins', 'mse' or 'gaussian'")
     if choice.kind == "bins":
