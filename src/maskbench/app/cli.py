@@ -81,7 +81,12 @@ def _arguments(argv: list[str]) -> tuple[list[str], list[str], str]:
         raise ConfigError(f"unknown flag '{unknown[0]}'. {did_you_mean(unknown[0], flags)}")
     if args.config_name or args.config_path:
         raise ConfigError("--config-name and --config-path are fixed here; add options of your own with --config-dir <folder>")
+    if sum(map(bool, (args.run, args.multirun, args.cfg, args.info, args.shell_completion))) > 1:
+        raise ConfigError("give only one of --run, --multirun, --cfg, --info and --shell-completion")
+    if args.resolve and not args.cfg:
+        raise ConfigError("--resolve belongs to --cfg: python train.py --cfg job --resolve")
     informative = args.hydra_help or args.shell_completion or args.experimental_rerun
+    multirun = args.multirun or "hydra.mode=MULTIRUN" in args.overrides
     given = set(args.overrides)
     flags = [a for a in argv if a not in given]
     if args.config_dir:
@@ -89,7 +94,7 @@ def _arguments(argv: list[str]) -> tuple[list[str], list[str], str]:
             raise ConfigError(f"--config-dir: the folder '{args.config_dir}' does not exist")
         args.overrides = [f"hydra.searchpath=['file://{Path(args.config_dir).resolve()}']", *args.overrides]
         flags = _without(flags, args.config_dir)
-    return flags, args.overrides, "hydra" if informative else "multirun" if args.multirun else "run"
+    return flags, args.overrides, "hydra" if informative else "multirun" if multirun else "run"
 
 
 def _without(flags: list[str], config_dir: str) -> list[str]:

@@ -63,7 +63,7 @@ def import_data(path: Path, format: str, name: str | None, root: Path) -> None:
         licence=imported.licence,
         provenance=imported.provenance,
     )
-    Console().print(f"{store.path}: {store.num_episodes} episodes, {store.num_steps} steps; use it with dataset.path={store.path}")
+    Console().print(f"{store.num_episodes} episodes, {store.num_steps} steps; use them with dataset.path={store.path}")
 
 
 def fetch_data(name: str, root: Path) -> None:

@@ -192,7 +192,7 @@ def test_resume_takes_over_the_command_line_of_the_run(tmp_path: Path) -> None:
 
 
 def test_evaluation_without_a_run_is_refused() -> None:
-    with pytest.raises(ConfigError, match="model.load_dir is missing"):
+    with pytest.raises(ConfigError, match="load_dir is missing"):
         load("eval")
 
 

@@ -20,6 +20,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from maskbench.app.config.combinations import check
 from maskbench.app.config.decode import KeyMistake, UnknownKey, decode, schema_keys
@@ -31,7 +32,11 @@ from maskbench.app.config.sources import origin
 from maskbench.errors import ConfigError, MissingExtraError, did_you_mean
 
 #: Launcher and sweeper options that come from optional packages.
-EXTRAS = {"joblib": "hydra-joblib-launcher", "submitit_slurm": "hydra-submitit-launcher", "submitit_local": "hydra-submitit-launcher"}
+EXTRAS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+}
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,10 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
         return _resumed(parsed, overrides)
     runs = _values(parsed, "model.load_dir")
     if not runs:
-        raise ConfigError("model.load_dir is missing: give the folder of the training run, e.g. model.load_dir=train_runs/latest")
+        raise ConfigError("model.load_dir is missing: give the folder of a run, e.g. model.load_dir=train_runs/latest")
     saved = [saved_config(run, "model.load_dir") for run in runs]
     if any(s.env != saved[0].env or s.dataset != saved[0].dataset for s in saved):
-        raise ConfigError("model.load_dir: the runs of one sweep must share environment and data; start one evaluation for each")
+        raise ConfigError("model.load_dir: the runs of one sweep must share environment and data; start an evaluation for each")
     if saved[0].experiment.window_size is not None:
         saved[0].dataset.window = saved[0].experiment.window_size
     for group in ("env", "dataset"):
@@ -94,7 +99,7 @@ def compose(command: str, overrides: list[str], folder: Path) -> Composed:
     node, accepted = _compose(command, overrides, folder)
     choices: dict[str, object] = dict(node.hydra.runtime.choices)
     try:
-        job = OmegaConf.masked_copy(node, [k for k in node if k != "hydra"])
+        job = OmegaConf.masked_copy(node, [str(k) for k in node if k != "hydra"])
         plain = OmegaConf.to_container(job, resolve=True)
         config = decode(SCHEMAS[command], plain)
         check(config)
@@ -118,8 +123,7 @@ def _compose(command: str, overrides: list[str], folder: Path) -> tuple[DictConf
     """Hydra refuses keys that no YAML file holds, with little help; they are added by force and left to the schema."""
     parsed = _parse(overrides)
     for o in parsed:
-        if o.is_delete() and o.key_or_group in schema_keys(SCHEMAS[command]):
-            raise ConfigError(f"{o.key_or_group}: is required and cannot be deleted (command line: {o.input_line})")
+        _check_group(o, command, folder)
     forced = [_force(o, folder) for o in parsed]
     try:
         try:
@@ -132,6 +136,24 @@ def _compose(command: str, overrides: list[str], folder: Path) -> tuple[DictConf
         raise _unknown_option(error, parsed, folder) from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_paragraph(error)) from None
+    except YAMLError as error:
+        raise ConfigError(f"a configuration file cannot be read: {_paragraph(error)}") from None
+
+
+def _check_group(override: Override, command: str, folder: Path) -> None:
+    """Refuses what Hydra answers with an exception of its own: a deleted group, a group without exactly one option."""
+    group, value = override.key_or_group, override.value()
+    if not group:
+        raise ConfigError(f"cannot read the override '{override.input_line}'; expected key=value, e.g. experiment.seed=1")
+    if override.is_delete() and group in schema_keys(SCHEMAS[command]):
+        raise ConfigError(f"{group}: is required and cannot be deleted (command line: {override.input_line})")
+    if not (folder / group).is_dir() or override.is_delete() or override.is_sweep_override():
+        return
+    optional = group in ("paper", "debug", "tuned")
+    if not (isinstance(value, str) and value) and not (value is None and optional):
+        names = ", ".join([*options(folder, group), *(["null"] if optional else [])])
+        where = f"command line: {override.input_line}"
+        raise ConfigError(f"{group}: expected one option; found '{value}'. Valid: {names}. ({where})")
 
 
 def _force(override: Override, folder: Path) -> str:
@@ -165,9 +187,12 @@ def jobs(command: str, overrides: list[str]) -> list[list[str]]:
         return _sample_jobs(command, parsed)
     for o in parsed:
         if isinstance(o.value(), IntervalSweep):
-            raise ConfigError(f"{o.key_or_group}: an interval can only be searched; add sweep=optuna (command line: {o.input_line})")
-    batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return [list(job) for job in batches[0]]
+            problem = "an interval can only be searched; add sweep=optuna"
+            raise ConfigError(f"{o.key_or_group}: {problem} (command line: {o.input_line})")
+    found = [list(job) for job in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]]
+    if not found:
+        raise ConfigError(f"the swept values give no job (command line: {' '.join(overrides)})")
+    return found
 
 
 def _sample_jobs(command: str, parsed: list[Override]) -> list[list[str]]:
@@ -208,8 +233,8 @@ def _parse(overrides: list[str]) -> list[Override]:
         return parser.parse_overrides(overrides)
     except OverrideParseException as error:
         raise ConfigError(
-            f"cannot read the override '{error.override}'; expected key=value, e.g. experiment.seed=1 (quote special characters: "
-            f"\"key='a value'\")"
+            f"cannot read the override '{error.override}'; expected key=value, e.g. experiment.seed=1 "
+            "(quote special characters: \"key='a value'\")"
         ) from None
     except HydraException as error:
         raise ConfigError(_paragraph(error)) from None
