@@ -83,7 +83,7 @@ BAD = {
     "autoencoder on stacked tokens": (["masking=maskdp", "tokens=stacked", "env=walker"], "token per factor"),
     "window longer than episodes": (["dataset.window=11"], "env.horizon=10"),
     "heads do not divide width": (["model.n_embd=100"], "multiple of model.n_head"),
-    "bins for classes": (["head=bins"], "is discrete"),
+    "regression of classes": (["head.action.kind=mse"], "is discrete"),
     "normalised classes": (["dataset.normalise.state=standard"], "is discrete"),
     "unknown query": (["evaluation.rollout=[bcc]"], "Did you mean 'bc'?"),
     "target of a query without one": (["query.target=3.0"], "takes no target"),
@@ -199,6 +199,12 @@ def test_multirun_over_environments_has_a_neutral_parent(stub: Path) -> None:
     assert call(stub, "stub.py", "-m", "env=doorkey,walker").code == 0
     assert all(r.startswith("train_runs/multirun/") for r in done(stub))
     assert sorted(done(stub).values()) == ["doorkey 0", "walker 0"]
+
+
+def test_multirun_sweeps_keys_that_no_file_sets(stub: Path) -> None:
+    arguments = ["masking=multitask", "masking.train.schemes.bc.tiled=true,false"]
+    assert call(stub, "stub.py", "-m", *arguments).code == 0
+    assert len(done(stub)) == 2
 
 
 def test_a_failing_run_ends_with_a_paragraph(stub: Path) -> None:

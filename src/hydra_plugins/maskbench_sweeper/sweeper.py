@@ -113,7 +113,8 @@ def distribution(override: Override) -> optuna.distributions.BaseDistribution:
     value: Any = override.value()
     kind, logarithmic = type(value), "log" in getattr(value, "tags", ())
     if kind is ChoiceSweep:
-        return CategoricalDistribution(list(map(Transformer.encode, value.list)))
+        choices: list[Any] = [Transformer.encode(v) for v in value.list]
+        return CategoricalDistribution(choices)
     if kind is RangeSweep:
         start, step = value.start or 0, value.step
         if float(step).is_integer() and float(start).is_integer():

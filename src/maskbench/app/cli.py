@@ -108,14 +108,17 @@ def _refuse_arguments(message: str) -> NoReturn:
 
 def _checked(command: str, overrides: list[str], folder: Path, multirun: bool) -> list[str]:
     """The overrides as Hydra takes them, after every job was composed and found valid."""
-    from maskbench.app.config.compose import compose, jobs, prepare
+    from maskbench.app.config.compose import compose, forced, jobs, prepare
 
     overrides = prepare(command, overrides)
     if not multirun:
         if "sweep=optuna" in overrides:
             raise ConfigError("sweep=optuna searches over many jobs; add -m")
         return compose(command, overrides, folder).overrides
-    composed = [compose(command, job, folder) for job in jobs(command, overrides)]
+    plain = jobs(command, overrides)
+    composed = [compose(command, job, folder) for job in plain]
+    if any(c.overrides != job for c, job in zip(composed, plain, strict=True)):
+        overrides = forced(overrides, folder)
     names = {c.config.experiment.name for c in composed}
     if len(names) > 1 and not any(o.startswith("hydra.sweep.dir=") for o in overrides):
         parent = f"{RUN_ROOTS[command]}/multirun/{datetime.now():%Y-%m-%d/%H-%M-%S}"

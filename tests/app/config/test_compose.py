@@ -22,7 +22,6 @@ PARTNERS = {
     "decoder": ["masking=gpt"],
     "autoencoder": ["masking=maskdp"],
     "autoencoder_mtm": ["masking=mtm"],
-    "bins": ["env=pointmass1"],
     "interleaved": ["masking.tasks=[bc]"],
     "observation": ["masking=bet"],
     "optuna": [],
@@ -147,6 +146,11 @@ def test_search_is_checked_by_samples() -> None:
         found = jobs("train", ["sweep=optuna", "model.n_layer=choice(1,2)"])
     assert ["sweep=optuna", "optimizer.lr=1e-05", "experiment.batch_size=64", "model.n_layer=1"] in found
     assert ["sweep=optuna", "optimizer.lr=1e-05", "experiment.batch_size=256", "model.n_layer=1"] in found
+
+
+def test_null_switches_an_optional_group_off() -> None:
+    assert load("train", ["tuned=null"]).experiment.num_steps == 10000
+    assert load("train", ["paper=null", "debug=null"]).experiment.num_steps == 50000
 
 
 def test_schemes_of_gpt_are_causal() -> None:

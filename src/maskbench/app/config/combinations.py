@@ -121,7 +121,7 @@ def tokens_have_inputs(c: TrainConfig) -> None:
 def heads_fit_factors(c: TrainConfig) -> None:
     discrete = isinstance(c.env, DoorKey)
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
-        fitting = ("auto", "categorical") if discrete else ("auto", "mse", "gaussian", "bins")
+        fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins")
         if head.kind not in fitting:
             nature = "discrete" if discrete else "continuous"
             problem = f"the {role} of env={c.env.name} is {nature}; expected {', '.join(fitting)}; found {head.kind}"

@@ -38,6 +38,9 @@ EXTRAS = {
     "submitit_local": "hydra-submitit-launcher",
 }
 
+#: Groups that may select nothing.
+OPTIONAL_GROUPS = ("paper", "debug", "tuned")
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -67,6 +70,8 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     """Lets overrides inherit from run folders: ``resume`` takes over a run's own command line; evaluation its environment
     and data, which become the group options ``env=run`` and ``dataset=run``."""
     parsed = _parse(overrides)
+    # Hydra knows only ~group on the command line, but null in its files
+    overrides = [f"~{o.key_or_group}" if _switched_off(o) else o.input_line or "" for o in parsed]
     if command == "train":
         return _resumed(parsed, overrides)
     runs = _values(parsed, "model.load_dir")
@@ -124,14 +129,14 @@ def _compose(command: str, overrides: list[str], folder: Path) -> tuple[DictConf
     parsed = _parse(overrides)
     for o in parsed:
         _check_group(o, command, folder)
-    forced = [_force(o, folder) for o in parsed]
     try:
         try:
             return hydra_compose(command, overrides, return_hydra_config=True), overrides
         except MissingConfigException:
             raise
         except HydraException:
-            return hydra_compose(command, forced, return_hydra_config=True), forced
+            accepted = forced(overrides, folder)
+            return hydra_compose(command, accepted, return_hydra_config=True), accepted
     except MissingConfigException as error:
         raise _unknown_option(error, parsed, folder) from None
     except (HydraException, OmegaConfBaseException) as error:
@@ -149,11 +154,20 @@ def _check_group(override: Override, command: str, folder: Path) -> None:
         raise ConfigError(f"{group}: is required and cannot be deleted (command line: {override.input_line})")
     if not (folder / group).is_dir() or override.is_delete() or override.is_sweep_override():
         return
-    optional = group in ("paper", "debug", "tuned")
-    if not (isinstance(value, str) and value) and not (value is None and optional):
+    optional = group in OPTIONAL_GROUPS
+    if not (isinstance(value, str) and value):
         names = ", ".join([*options(folder, group), *(["null"] if optional else [])])
         where = f"command line: {override.input_line}"
         raise ConfigError(f"{group}: expected one option; found '{value}'. Valid: {names}. ({where})")
+
+
+def _switched_off(override: Override) -> bool:
+    return override.key_or_group in OPTIONAL_GROUPS and override.value() is None
+
+
+def forced(overrides: list[str], folder: Path) -> list[str]:
+    """The same overrides, adding keys that no YAML file holds."""
+    return [_force(o, folder) for o in _parse(overrides)]
 
 
 def _force(override: Override, folder: Path) -> str:
