@@ -98,6 +98,7 @@ BAD = {
     "unknown flag": (["--mutirun"], "Did you mean '--multirun'?"),
     "one bad job of many": (["-m", "experiment.seed=0,1,x"], "experiment.seed=x"),
     "interval without search": (["-m", "optimizer.lr=interval(0.1,1)"], "sweep=optuna"),
+    "resuming many jobs": (["-m", "resume=nowhere", "experiment.seed=0,1"], "leave -m out"),
     "search without -m": (["sweep=optuna"], "add -m"),
     "bad search space": (["-m", "sweep=optuna", "model.n_head=choice(8,7)"], "multiple of model.n_head"),
 }

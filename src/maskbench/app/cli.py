@@ -108,8 +108,11 @@ def _refuse_arguments(message: str) -> NoReturn:
 
 def _checked(command: str, overrides: list[str], folder: Path, multirun: bool) -> list[str]:
     """The overrides as Hydra takes them, after every job was composed and found valid."""
-    from maskbench.app.config.compose import compose, forced, jobs, prepare
+    from maskbench.app.config.compose import compose, forced, prepare
+    from maskbench.app.config.jobs import jobs
 
+    if multirun and any(o.startswith("resume=") for o in overrides):
+        raise ConfigError("resume continues one run; leave -m out")
     overrides = prepare(command, overrides)
     if not multirun:
         if "sweep=optuna" in overrides:

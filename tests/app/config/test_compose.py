@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from maskbench.app.config.compose import compose, config_folder, jobs, load, opened
+from maskbench.app.config.compose import compose, load, opened
+from maskbench.app.config.folder import config_folder
 from maskbench.app.config.help import GROUPS, options
+from maskbench.app.config.jobs import jobs
 from maskbench.app.config.schema_masking import CausalMask, Mixture, NamedTask
 from maskbench.app.config.schema_model import Autoencoder, Decoder, Encoder
 from maskbench.errors import ConfigError
