@@ -23,7 +23,7 @@ masks = typer.Typer(no_args_is_help=True, help="Masking schemes, drawn.")
 app.add_typer(data, name="data")
 app.add_typer(masks, name="masks")
 
-Overrides = Annotated[list[str], typer.Argument(help="settings as for train.py, e.g. env=doorkey dataset.generate.episodes=500")]
+Overrides = Annotated[list[str], typer.Argument(help="settings as for train.py, e.g. env=doorkey")]
 Root = Annotated[Path, typer.Option("--root", help="folder of stores", default_factory=data_root)]
 
 

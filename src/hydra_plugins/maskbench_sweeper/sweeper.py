@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep, Transformer
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -30,13 +31,15 @@ class OptunaSweeper(Sweeper):
     """Minimises (or maximises) what the task returns. Its settings are ``config.sweep``."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self.hydra_context: HydraContext | None = hydra_context
+        self.config: DictConfig | None = config
+        self.launcher: Launcher | None = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
         """Adds ``sweep.trials`` trials to the study. A trial that returns no finite number counts as failed."""
+        assert self.config is not None and self.hydra_context is not None  # noqa: PT018 - set by Hydra before
         settings = self.config.sweep
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = parser.parse_overrides(arguments)
@@ -66,6 +69,7 @@ class OptunaSweeper(Sweeper):
         from optuna.trial import TrialState
 
         overrides = [[*fixed, *(f"{k}={v}" for k, v in t.params.items())] for t in trials]
+        assert self.launcher is not None
         self.validate_batch_is_legal(overrides)
         results = self.launcher.launch(overrides, initial_job_idx=first)
         failures = []
@@ -107,16 +111,17 @@ def distribution(override: Override) -> optuna.distributions.BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value: Any = override.value()
-    logarithmic = "log" in getattr(value, "tags", ())
-    if isinstance(value, ChoiceSweep):
-        return CategoricalDistribution([Transformer.encode(v) for v in value.list])
-    if isinstance(value, RangeSweep):
+    kind, logarithmic = type(value), "log" in getattr(value, "tags", ())
+    if kind is ChoiceSweep:
+        choices: list[Any] = [Transformer.encode(v) for v in value.list]
+        return CategoricalDistribution(choices)
+    if kind is RangeSweep:
         start, step = value.start or 0, value.step
         if float(step).is_integer() and float(start).is_integer():
             last = int(start) + (math.ceil((value.stop - start) / step) - 1) * int(step)  # Hydra's range excludes its stop
             return IntDistribution(int(start), last, step=int(step))
         return FloatDistribution(float(start), float(value.stop), step=float(step))
-    if isinstance(value, IntervalSweep):
+    if kind is IntervalSweep:
         if isinstance(value.start, int) and isinstance(value.end, int):
             return IntDistribution(value.start, value.end, log=logarithmic)
         return FloatDistribution(float(value.start), float(value.end), log=logarithmic)

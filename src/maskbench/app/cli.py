@@ -81,7 +81,12 @@ def _arguments(argv: list[str]) -> tuple[list[str], list[str], str]:
         raise ConfigError(f"unknown flag '{unknown[0]}'. {did_you_mean(unknown[0], flags)}")
     if args.config_name or args.config_path:
         raise ConfigError("--config-name and --config-path are fixed here; add options of your own with --config-dir <folder>")
+    if sum(map(bool, (args.run, args.multirun, args.cfg, args.info, args.shell_completion))) > 1:
+        raise ConfigError("give only one of --run, --multirun, --cfg, --info and --shell-completion")
+    if args.resolve and not args.cfg:
+        raise ConfigError("--resolve belongs to --cfg: python train.py --cfg job --resolve")
     informative = args.hydra_help or args.shell_completion or args.experimental_rerun
+    multirun = args.multirun or "hydra.mode=MULTIRUN" in args.overrides
     given = set(args.overrides)
     flags = [a for a in argv if a not in given]
     if args.config_dir:
@@ -89,7 +94,7 @@ def _arguments(argv: list[str]) -> tuple[list[str], list[str], str]:
             raise ConfigError(f"--config-dir: the folder '{args.config_dir}' does not exist")
         args.overrides = [f"hydra.searchpath=['file://{Path(args.config_dir).resolve()}']", *args.overrides]
         flags = _without(flags, args.config_dir)
-    return flags, args.overrides, "hydra" if informative else "multirun" if args.multirun else "run"
+    return flags, args.overrides, "hydra" if informative else "multirun" if multirun else "run"
 
 
 def _without(flags: list[str], config_dir: str) -> list[str]:
@@ -103,14 +108,20 @@ def _refuse_arguments(message: str) -> NoReturn:
 
 def _checked(command: str, overrides: list[str], folder: Path, multirun: bool) -> list[str]:
     """The overrides as Hydra takes them, after every job was composed and found valid."""
-    from maskbench.app.config.compose import compose, jobs, prepare
+    from maskbench.app.config.compose import compose, forced, prepare
+    from maskbench.app.config.jobs import jobs
 
+    if multirun and any(o.startswith("resume=") for o in overrides):
+        raise ConfigError("resume continues one run; leave -m out")
     overrides = prepare(command, overrides)
     if not multirun:
         if "sweep=optuna" in overrides:
             raise ConfigError("sweep=optuna searches over many jobs; add -m")
         return compose(command, overrides, folder).overrides
-    composed = [compose(command, job, folder) for job in jobs(command, overrides)]
+    plain = jobs(command, overrides)
+    composed = [compose(command, job, folder) for job in plain]
+    if any(c.overrides != job for c, job in zip(composed, plain, strict=True)):
+        overrides = forced(overrides, folder)
     names = {c.config.experiment.name for c in composed}
     if len(names) > 1 and not any(o.startswith("hydra.sweep.dir=") for o in overrides):
         parent = f"{RUN_ROOTS[command]}/multirun/{datetime.now():%Y-%m-%d/%H-%M-%S}"

@@ -25,9 +25,9 @@ def list_data(root: Path) -> None:
     """Published data sets that can be fetched, and the stores below ``root``."""
     from maskbench.data.catalog import catalog
 
-    published = Table("name", "environment", "size", "licence", "source", title="published data (data fetch <name>)")
+    published = Table("name", "what", "format", "size", "licence", title="published data (data fetch <name>)")
     for name, entry in sorted(catalog().items()):
-        published.add_row(name, entry.env, entry.size, entry.licence, entry.source)
+        published.add_row(name, entry.title, entry.format, entry.size_text, entry.licence)
     local = Table("store", "environment", "origin", "episodes", "steps", "licence", title=f"stores in {root}")
     for path in stores(root):
         card = _open(path).card
@@ -63,7 +63,7 @@ def import_data(path: Path, format: str, name: str | None, root: Path) -> None:
         licence=imported.licence,
         provenance=imported.provenance,
     )
-    Console().print(f"{store.path}: {store.num_episodes} episodes, {store.num_steps} steps; use it with dataset.path={store.path}")
+    Console().print(f"{store.num_episodes} episodes, {store.num_steps} steps; use them with dataset.path={store.path}")
 
 
 def fetch_data(name: str, root: Path) -> None:

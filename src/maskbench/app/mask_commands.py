@@ -19,6 +19,7 @@ def show(overrides: Sequence[str], rows: int, seed: int, save: Path | None) -> N
     from maskbench.app.config.compose import load
     from maskbench.app.config.instantiate import instantiate
     from maskbench.app.config.schema_model import Autoencoder
+
     overrides = [o if "=" in o else f"masking={o}" for o in overrides]
     if save is not None and save.suffix != ".svg":
         raise ConfigError(f"--save writes SVG; found '{save}', expected a name that ends in .svg")

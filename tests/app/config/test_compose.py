@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from maskbench.app.config.compose import compose, config_folder, jobs, load, opened
+from maskbench.app.config.compose import compose, load, opened
+from maskbench.app.config.folder import config_folder
 from maskbench.app.config.help import GROUPS, options
+from maskbench.app.config.jobs import jobs
 from maskbench.app.config.schema_masking import CausalMask, Mixture, NamedTask
 from maskbench.app.config.schema_model import Autoencoder, Decoder, Encoder
 from maskbench.errors import ConfigError
@@ -22,7 +24,6 @@ PARTNERS = {
     "decoder": ["masking=gpt"],
     "autoencoder": ["masking=maskdp"],
     "autoencoder_mtm": ["masking=mtm"],
-    "bins": ["env=pointmass1"],
     "interleaved": ["masking.tasks=[bc]"],
     "observation": ["masking=bet"],
     "optuna": [],
@@ -149,6 +150,11 @@ def test_search_is_checked_by_samples() -> None:
     assert ["sweep=optuna", "optimizer.lr=1e-05", "experiment.batch_size=256", "model.n_layer=1"] in found
 
 
+def test_null_switches_an_optional_group_off() -> None:
+    assert load("train", ["tuned=null"]).experiment.num_steps == 10000
+    assert load("train", ["paper=null", "debug=null"]).experiment.num_steps == 50000
+
+
 def test_schemes_of_gpt_are_causal() -> None:
     assert isinstance(load("train", ["masking=gpt"]).masking.train, CausalMask)
 
@@ -192,7 +198,7 @@ def test_resume_takes_over_the_command_line_of_the_run(tmp_path: Path) -> None:
 
 
 def test_evaluation_without_a_run_is_refused() -> None:
-    with pytest.raises(ConfigError, match="model.load_dir is missing"):
+    with pytest.raises(ConfigError, match="load_dir is missing"):
         load("eval")
 
 

@@ -44,7 +44,7 @@ def attention_fits_model(c: TrainConfig) -> None:
         raise KeyMistake("model", f"a causal masking scheme needs model=decoder; found {type(c.model).__name__}")
     if causal == {False} and isinstance(c.model, Decoder):
         name = type(c.masking.train).__name__
-        raise KeyMistake("model", f"the decoder attends causally, but {name} is bidirectional; choose model=encoder or masking=gpt")
+        raise KeyMistake("model", f"the decoder is causal, but {name} is bidirectional; choose model=encoder or masking=gpt")
 
 
 def mixture_is_complete(c: TrainConfig) -> None:
@@ -61,7 +61,8 @@ def mixture_is_complete(c: TrainConfig) -> None:
 def autoencoder_has_whole_tokens(c: TrainConfig) -> None:
     if isinstance(c.model, Autoencoder) and c.tokens.by == "timestep":
         raise KeyMistake(
-            "tokens.by", "the autoencoder drops hidden tokens whole and needs a token per factor; choose tokens=interleaved or per_factor"
+            "tokens.by",
+            "the autoencoder drops hidden tokens whole and needs a token per factor; choose tokens=interleaved or per_factor",
         )
 
 
@@ -91,14 +92,14 @@ def window_fits_masks(c: TrainConfig) -> None:
         if isinstance(scheme, SpanMask) and scheme.limits is not None:
             low, high = scheme.limits
             if not low <= high <= window:
-                raise KeyMistake("masking.train.limits", f"expected 0 <= lo <= hi <= {window} (the window); found [{low}, {high}]")
+                raise KeyMistake("masking.train.limits", f"expected 0 <= lo <= hi <= window={window}; found [{low}, {high}]")
         if isinstance(scheme, CustomMask):
-            for part, rows in (("visible", scheme.visible), ("predict", scheme.predict or {})):
-                for name, row in rows.items():
-                    if len(row) != window:
-                        raise KeyMistake(
-                            f"masking.train.{part}.{name}", f"expected {window} numbers, one per timestep of the window; found {len(row)}"
-                        )
+            rows = [("visible", *row) for row in scheme.visible.items()]
+            rows += [("predict", *row) for row in (scheme.predict or {}).items()]
+            for part, name, row in rows:
+                if len(row) != window:
+                    problem = f"expected {window} numbers, one per timestep of the window; found {len(row)}"
+                    raise KeyMistake(f"masking.train.{part}.{name}", problem)
 
 
 def tasks_can_be_asked(c: TrainConfig) -> None:
@@ -107,7 +108,7 @@ def tasks_can_be_asked(c: TrainConfig) -> None:
             raise KeyMistake(key, "task 'return' needs returns-to-go, but dataset.returns.mode is none")
         for task, role in (("return", "return"), ("forward_dynamics", "action")):
             if task in tasks and role not in c.tokens.inputs:
-                raise KeyMistake(key, f"task '{task}' shows the {role}, but tokens.inputs has only {', '.join(c.tokens.inputs)}")
+                raise KeyMistake(key, f"task '{task}' shows the {role}, but tokens.inputs={list(c.tokens.inputs)}")
 
 
 def tokens_have_inputs(c: TrainConfig) -> None:
@@ -120,17 +121,17 @@ def tokens_have_inputs(c: TrainConfig) -> None:
 def heads_fit_factors(c: TrainConfig) -> None:
     discrete = isinstance(c.env, DoorKey)
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
-        if discrete and head.kind not in ("auto", "categorical"):
-            raise KeyMistake(f"head.{role}.kind", f"the {role} of env={c.env.name} is discrete; expected auto or categorical, found {head.kind}")
-        if not discrete and head.kind == "categorical":
-            raise KeyMistake(f"head.{role}.kind", f"the {role} of env={c.env.name} is continuous; expected auto, mse, gaussian or bins")
+        fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins")
+        if head.kind not in fitting:
+            nature = "discrete" if discrete else "continuous"
+            problem = f"the {role} of env={c.env.name} is {nature}; expected {', '.join(fitting)}; found {head.kind}"
+            raise KeyMistake(f"head.{role}.kind", problem)
 
 
 def schedule_fits_steps(c: TrainConfig) -> None:
     if c.experiment.num_prior_epochs is None and c.scheduler.warmup_steps >= c.experiment.num_steps:
-        raise KeyMistake(
-            "scheduler.warmup_steps", f"{c.scheduler.warmup_steps} leaves nothing of experiment.num_steps={c.experiment.num_steps}"
-        )
+        problem = f"{c.scheduler.warmup_steps} leaves nothing of experiment.num_steps={c.experiment.num_steps}"
+        raise KeyMistake("scheduler.warmup_steps", problem)
 
 
 def starts_from_one_run(c: TrainConfig) -> None:
@@ -138,6 +139,12 @@ def starts_from_one_run(c: TrainConfig) -> None:
         raise KeyMistake("resume", "continues a run with its own weights; model.load_dir starts a new one. Give one of them")
     if c.model.load_dir is not None:
         saved_config(c.model.load_dir, "model.load_dir")
+
+
+def name_is_a_folder(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
+    name = c.experiment.name
+    if not name or "/" in name or "\\" in name or name in (".", ".."):
+        raise KeyMistake("experiment.name", f"names a folder below the run folders; found '{name}'")
 
 
 def data_is_there(c: TrainConfig | EvalConfig) -> None:
@@ -150,7 +157,8 @@ def normalise_fits_factors(c: TrainConfig) -> None:
     if isinstance(c.env, DoorKey):
         for role, kind in c.dataset.normalise.items():
             if kind != "none":
-                raise KeyMistake(f"dataset.normalise.{role}", f"the {role} of env={c.env.name} is discrete; expected none, found {kind}")
+                problem = f"the {role} of env={c.env.name} is discrete; expected none, found {kind}"
+                raise KeyMistake(f"dataset.normalise.{role}", problem)
 
 
 def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
@@ -182,6 +190,7 @@ def _window_key(c: TrainConfig) -> str:
 
 RULES: dict[type, list[Callable[[Any], None]]] = {
     TrainConfig: [
+        name_is_a_folder,
         data_is_there,
         split_fits_episodes,
         normalise_fits_factors,
@@ -198,6 +207,6 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         starts_from_one_run,
         query_is_complete,
     ],
-    EvalConfig: [data_is_there, split_fits_episodes],
-    RolloutConfig: [query_is_complete],
+    EvalConfig: [name_is_a_folder, data_is_there, split_fits_episodes],
+    RolloutConfig: [name_is_a_folder, query_is_complete],
 }

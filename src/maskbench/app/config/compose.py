@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,26 +11,33 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from maskbench.app.config.combinations import check
 from maskbench.app.config.decode import KeyMistake, UnknownKey, decode, schema_keys
 from maskbench.app.config.folder import config_folder
 from maskbench.app.config.help import options
+from maskbench.app.config.overrides import paragraph, parse, values
 from maskbench.app.config.runs import saved_config, saved_overrides
 from maskbench.app.config.schema import SCHEMAS
 from maskbench.app.config.sources import origin
 from maskbench.errors import ConfigError, MissingExtraError, did_you_mean
 
 #: Launcher and sweeper options that come from optional packages.
-EXTRAS = {"joblib": "hydra-joblib-launcher", "submitit_slurm": "hydra-submitit-launcher", "submitit_local": "hydra-submitit-launcher"}
+EXTRAS = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+}
+
+#: Groups that may select nothing.
+OPTIONAL_GROUPS = ("paper", "debug", "tuned")
 
 
 @dataclass(frozen=True)
@@ -61,15 +67,17 @@ def load(command: str, overrides: Sequence[str] = ()) -> Any:
 def prepare(command: str, overrides: list[str]) -> list[str]:
     """Lets overrides inherit from run folders: ``resume`` takes over a run's own command line; evaluation its environment
     and data, which become the group options ``env=run`` and ``dataset=run``."""
-    parsed = _parse(overrides)
+    parsed = parse(overrides)
+    # Hydra knows only ~group on the command line, but null in its files
+    overrides = [f"~{o.key_or_group}" if _switched_off(o) else o.input_line or "" for o in parsed]
     if command == "train":
         return _resumed(parsed, overrides)
-    runs = _values(parsed, "model.load_dir")
+    runs = values(parsed, "model.load_dir")
     if not runs:
-        raise ConfigError("model.load_dir is missing: give the folder of the training run, e.g. model.load_dir=train_runs/latest")
+        raise ConfigError("model.load_dir is missing: give the folder of a run, e.g. model.load_dir=train_runs/latest")
     saved = [saved_config(run, "model.load_dir") for run in runs]
     if any(s.env != saved[0].env or s.dataset != saved[0].dataset for s in saved):
-        raise ConfigError("model.load_dir: the runs of one sweep must share environment and data; start one evaluation for each")
+        raise ConfigError("model.load_dir: the runs of one sweep must share environment and data; start an evaluation for each")
     if saved[0].experiment.window_size is not None:
         saved[0].dataset.window = saved[0].experiment.window_size
     for group in ("env", "dataset"):
@@ -78,14 +86,14 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
 
 
 def _resumed(parsed: list[Override], overrides: list[str]) -> list[str]:
-    runs = [r for r in _values(parsed, "resume") if r]
+    runs = [r for r in values(parsed, "resume") if r]
     if not runs:
         return overrides
     if len(runs) > 1:
         raise ConfigError("resume: continues one run; it cannot be swept")
     given = {o.key_or_group for o in parsed}
-    own = [o.input_line or "" for o in _parse(saved_overrides(runs[0], "resume")) if o.key_or_group not in given]
-    folder = [] if "hydra.run.dir" in given else [f"hydra.run.dir='{runs[0]}'"]
+    own = [o.input_line or "" for o in parse(saved_overrides(runs[0], "resume")) if o.key_or_group not in given]
+    folder = [] if "hydra.run.dir" in given else [f"hydra.run.dir='{Path(runs[0]).resolve()}'"]
     return [*(o for o in own if not o.startswith("resume=")), *overrides, *folder]
 
 
@@ -94,7 +102,7 @@ def compose(command: str, overrides: list[str], folder: Path) -> Composed:
     node, accepted = _compose(command, overrides, folder)
     choices: dict[str, object] = dict(node.hydra.runtime.choices)
     try:
-        job = OmegaConf.masked_copy(node, [k for k in node if k != "hydra"])
+        job = OmegaConf.masked_copy(node, [str(k) for k in node if k != "hydra"])
         plain = OmegaConf.to_container(job, resolve=True)
         config = decode(SCHEMAS[command], plain)
         check(config)
@@ -103,7 +111,7 @@ def compose(command: str, overrides: list[str], folder: Path) -> Composed:
         hint = _elsewhere(mistake.key, plain) if isinstance(mistake, UnknownKey) else ""
         raise ConfigError(f"{mistake}{hint} ({where})") from None
     except OmegaConfBaseException as error:
-        raise ConfigError(_paragraph(error)) from None
+        raise ConfigError(paragraph(error)) from None
     return Composed(config, accepted)
 
 
@@ -116,22 +124,48 @@ def _elsewhere(key: str, plain: Any) -> str:
 
 def _compose(command: str, overrides: list[str], folder: Path) -> tuple[DictConfig, list[str]]:
     """Hydra refuses keys that no YAML file holds, with little help; they are added by force and left to the schema."""
-    parsed = _parse(overrides)
+    parsed = parse(overrides)
     for o in parsed:
-        if o.is_delete() and o.key_or_group in schema_keys(SCHEMAS[command]):
-            raise ConfigError(f"{o.key_or_group}: is required and cannot be deleted (command line: {o.input_line})")
-    forced = [_force(o, folder) for o in parsed]
+        _check_group(o, command, folder)
     try:
         try:
             return hydra_compose(command, overrides, return_hydra_config=True), overrides
         except MissingConfigException:
             raise
         except HydraException:
-            return hydra_compose(command, forced, return_hydra_config=True), forced
+            accepted = forced(overrides, folder)
+            return hydra_compose(command, accepted, return_hydra_config=True), accepted
     except MissingConfigException as error:
         raise _unknown_option(error, parsed, folder) from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_paragraph(error)) from None
+        raise ConfigError(paragraph(error)) from None
+    except YAMLError as error:
+        raise ConfigError(f"a configuration file cannot be read: {paragraph(error)}") from None
+
+
+def _check_group(override: Override, command: str, folder: Path) -> None:
+    """Refuses what Hydra answers with an exception of its own: a deleted group, a group without exactly one option."""
+    group, value = override.key_or_group, override.value()
+    if not group:
+        raise ConfigError(f"cannot read the override '{override.input_line}'; expected key=value, e.g. experiment.seed=1")
+    if override.is_delete() and group in schema_keys(SCHEMAS[command]):
+        raise ConfigError(f"{group}: is required and cannot be deleted (command line: {override.input_line})")
+    if not (folder / group).is_dir() or override.is_delete() or override.is_sweep_override():
+        return
+    optional = group in OPTIONAL_GROUPS
+    if not (isinstance(value, str) and value):
+        names = ", ".join([*options(folder, group), *(["null"] if optional else [])])
+        where = f"command line: {override.input_line}"
+        raise ConfigError(f"{group}: expected one option; found '{value}'. Valid: {names}. ({where})")
+
+
+def _switched_off(override: Override) -> bool:
+    return override.key_or_group in OPTIONAL_GROUPS and override.value() is None
+
+
+def forced(overrides: list[str], folder: Path) -> list[str]:
+    """The same overrides, adding keys that no YAML file holds."""
+    return [_force(o, folder) for o in parse(overrides)]
 
 
 def _force(override: Override, folder: Path) -> str:
@@ -152,72 +186,6 @@ def _unknown_option(error: MissingConfigException, parsed: list[Override], folde
         group, option = given[0].key_or_group, str(given[0].value())
     known = options(folder, group) or list(error.options or ())
     if not known:
-        return ConfigError(_paragraph(error))
+        return ConfigError(paragraph(error))
     where = f" (command line: {given[0].input_line})" if given else ""
     return ConfigError(f"{group}: there is no option '{option}'. {did_you_mean(option, known)}{where}")
-
-
-def jobs(command: str, overrides: list[str]) -> list[list[str]]:
-    """Override lists of the jobs of a multirun. A search by intervals gives one sample job, then one per listed value."""
-    parsed = _parse(overrides)
-    search = any(o.key_or_group == "sweep" and o.value() == "optuna" for o in parsed)
-    if search:
-        return _sample_jobs(command, parsed)
-    for o in parsed:
-        if isinstance(o.value(), IntervalSweep):
-            raise ConfigError(f"{o.key_or_group}: an interval can only be searched; add sweep=optuna (command line: {o.input_line})")
-    batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    return [list(job) for job in batches[0]]
-
-
-def _sample_jobs(command: str, parsed: list[Override]) -> list[list[str]]:
-    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-    node = hydra_compose(command, fixed)
-    given = {o.get_key_element() for o in parsed}
-    space = _parse([f"{k}={v}" for k, v in (node.sweep.params or {}).items() if k not in given])
-    space += [o for o in parsed if o.is_sweep_override()]
-    values = {o.get_key_element(): sample_values(o) for o in space}
-    first = {k: v[0] for k, v in values.items()}
-    variants = [first, *({**first, k: v} for k, options in values.items() for v in options[1:])]
-    return [[*fixed, *(f"{k}={v}" for k, v in job.items())] for job in variants]
-
-
-def sample_values(override: Override) -> list[str]:
-    """Values that stand for a swept override when its jobs are checked: all of a list, the first of a range."""
-    value = override.value()
-    if isinstance(value, IntervalSweep | RangeSweep):
-        return [f"{value.start}"]
-    if isinstance(value, ChoiceSweep):
-        return list(override.sweep_string_iterator())
-    return [str(override.get_value_element_as_str())]
-
-
-def _values(parsed: list[Override], key: str) -> list[str]:
-    """Values given for ``key`` on the command line, several when it is swept."""
-    found = [o for o in parsed if o.key_or_group == key and not o.is_delete()]
-    if not found:
-        return []
-    value = found[-1].value()
-    return [str(v) for v in value.list] if isinstance(value, ChoiceSweep) else [str(value)] if value is not None else []
-
-
-def _parse(overrides: list[str]) -> list[Override]:
-    gh = GlobalHydra.instance()
-    parser = OverridesParser.create(config_loader=gh.config_loader() if gh.is_initialized() else None)
-    try:
-        return parser.parse_overrides(overrides)
-    except OverrideParseException as error:
-        raise ConfigError(
-            f"cannot read the override '{error.override}'; expected key=value, e.g. experiment.seed=1 (quote special characters: "
-            f"\"key='a value'\")"
-        ) from None
-    except HydraException as error:
-        raise ConfigError(_paragraph(error)) from None
-
-
-def _paragraph(error: BaseException) -> str:
-    """A message of Hydra or OmegaConf and its cause as one paragraph."""
-    parts = [str(error)]
-    if error.__cause__ is not None and str(error.__cause__) not in parts[0]:
-        parts.append(str(error.__cause__))
-    return " ".join(" ".join(part.split()) for part in parts).replace(os.linesep, " ")

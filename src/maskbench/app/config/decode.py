@@ -93,6 +93,8 @@ def _decode(kind: Any, value: Any, key: str) -> Any:
 def _scalar(kind: Any, value: Any, key: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():  # 1e4 steps
+        return int(value)
     if type(value) is not kind or (kind is float and math.isnan(value)):
         raise _wrong_type(kind, value, key)
     return value

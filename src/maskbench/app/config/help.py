@@ -69,7 +69,8 @@ FLAGS = """  --cfg job                         print the composed configuration 
 
 #: Groups by command; ``hydra`` and files inside option folders are not for direct selection.
 GROUPS = {
-    "train": "env dataset masking tokens model head optimizer scheduler trainer evaluation query logger paper sweep launcher debug",
+    "train": "env dataset masking tokens model head optimizer scheduler trainer evaluation query logger "
+    "paper sweep launcher debug",
     "eval": "env dataset evaluation sweep launcher",
     "run_on_env": "env dataset query sweep launcher",
 }

@@ -27,8 +27,8 @@ def _hydra_folder(run: str, key: str) -> Path:
     if not folder.is_dir():
         raise ConfigError(f"{key}: the folder '{run}' does not exist; give the folder of a run, e.g. train_runs/latest")
     if not (folder / ".hydra" / "config.yaml").is_file():
-        children = sorted(p.parents[1].relative_to(folder).as_posix() for p in folder.glob("*/.hydra/config.yaml"))
-        children = children or sorted(p.parents[1].relative_to(folder).as_posix() for p in folder.glob("*/*/.hydra/config.yaml"))
+        found = [p.parents[1] for depth in ("*", "*/*", "*/*/*") for p in folder.glob(f"{depth}/.hydra/config.yaml")]
+        children = sorted(p.relative_to(folder).as_posix() for p in found)
         hint = f"it holds runs: {', '.join(children[:5])}" if children else "expected .hydra/config.yaml inside"
         raise ConfigError(f"{key}: '{run}' is not the folder of a run; {hint}")
     return folder / ".hydra"

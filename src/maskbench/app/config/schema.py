@@ -21,7 +21,7 @@ Positive = Annotated[float, Bound(above=0)]
 NonNegative = Annotated[float, Bound(least=0)]
 Fraction = Annotated[float, Bound(least=0, below=1)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Seed = Annotated[int, Bound(least=0)]
+Seed = Annotated[int, Bound(least=0, most=2**32 - 1)]
 
 
 @dataclass(frozen=True)

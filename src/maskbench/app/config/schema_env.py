@@ -9,6 +9,7 @@ from maskbench.app.config.decode import Bound
 from maskbench.app.config.node import Node
 
 Steps = Annotated[int, Bound(least=1)]
+Pixels = Annotated[int, Bound(least=1)]
 NonNegative = Annotated[float, Bound(least=0)]
 
 
@@ -51,8 +52,11 @@ class Maze2D(EnvNode):
 
     target: ClassVar[str] = "maskbench.envs.maze2d.Maze2D"
 
-    size: Literal["umaze", "medium", "large"] = "medium"
+    size: Literal["umaze", "medium", "large"]
     horizon: Steps | None = None
+    start_noise: NonNegative = 0.1
+    velocity_noise: NonNegative = 0.1
+    pixels_per_cell: Pixels = 32
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,5 @@ class DMControl(EnvNode):
     domain: str
     task: str
     horizon: Steps = 1000
+    height: Pixels = 240
+    width: Pixels = 320

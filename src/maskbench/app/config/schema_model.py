@@ -11,6 +11,8 @@ from maskbench.app.config.node import Node
 Size = Annotated[int, Bound(least=1)]
 Dropout = Annotated[float, Bound(least=0, below=1)]
 Which = Literal["best", "last"]
+Hidden = Literal["zero", "token", "indicator"]
+Positions = Literal["sinusoidal", "sincos", "sincos_half", "learned"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Encoder(ModelNode):
     dropout: Dropout = 0.1
     activation: Literal["relu", "gelu"] = "relu"
     norm: Literal["post", "pre"] = "post"
-    positions: str = "sinusoidal"
+    positions: Positions = "sinusoidal"
     scale_embedding: bool = True
-    hidden: Literal["zero", "token", "indicator"] = "zero"
+    hidden: Hidden = "zero"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Autoencoder(ModelNode):
     n_inner: Size | None = None
     dropout: Dropout = 0.0
     style: Literal["maskdp", "mtm"] = "maskdp"
+    hidden: Hidden = "zero"
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,10 @@ class Decoder(ModelNode):
     n_embd: Size = 72
     n_inner: Size | None = None
     dropout: Dropout = 0.1
-    positions: str = "learned"
-    style: Literal["gpt"] = "gpt"
+    positions: Positions = "learned"
+    final_norm: bool = True
+    init: Literal["normal", "xavier"] = "normal"
+    hidden: Hidden = "zero"
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,13 @@ class HeadSpec:
     """Distribution over one role's cells and how its parameters are trained."""
 
     kind: Literal["auto", "mse", "gaussian", "categorical", "bins"]
-    target: Literal["raw", "l2"]
+    target: Literal["raw", "l2", "standard"]
     tanh: bool
     focal_gamma: Annotated[float, Bound(least=0)]
     num_bins: Size
     offset_scale: Annotated[float, Bound(least=0)]
     predict_offsets: bool
-    std: Annotated[float, Bound(above=0)]
+    std: Annotated[float, Bound(above=0)] | None
 
 
 @dataclass(frozen=True)
