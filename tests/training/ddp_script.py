@@ -2,9 +2,8 @@
 
 import sys
 
-from tests.training.toy import Regression, parts
-
 from maskbench.training.trainer import Trainer
+from tests.training.toy import Regression, parts
 
 if __name__ == "__main__":
     run_dir, num_steps, resume = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "resume"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.toy import Regression, parts
 
 from maskbench.training import checkpoint
 from maskbench.training.trainer import Trainer
+from tests.training.toy import Regression, parts
 
 ROOT = Path(__file__).parents[2]
 

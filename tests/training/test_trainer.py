@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.toy import Regression, parts
 from torch import nn
 
 from maskbench.errors import ConfigError
@@ -17,6 +16,7 @@ from maskbench.training import checkpoint
 from maskbench.training.interrupt import Interrupted
 from maskbench.training.meter import Diverged
 from maskbench.training.trainer import Trainer
+from tests.training.toy import Regression, parts
 
 STEPS = 40
 

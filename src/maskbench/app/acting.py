@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,16 +37,22 @@ class Played:
     plan: EpisodePlan
     records: list[EpisodeRecord]
     metrics: list[MetricRow]
-    films: list[np.ndarray]
+    films: list[list[np.ndarray]]
 
 
-def make_query(config: QueryConfig, name: str | None = None) -> Query:
-    """The rollout query of a configuration; tasks that ask for no action are refused with the list of those that do."""
-    name = name or config.name
-    if name not in QUERIES:
-        raise ConfigError(f"query={name} asks for no next action, so it cannot be rolled out. {did_you_mean(name, QUERIES)}")
-    mode = config.mode if name == "goal" else "closed"
-    return Query(name, mode, config.history, config.temperature, config.greedy)
+def make_query(config: QueryConfig, name: str) -> Query:
+    """The query that ``name`` stands for: a named one, or ``goal_open`` for an open-loop plan. Tasks that ask for no next
+    action are refused with the list of those that do."""
+    base = name.removesuffix("_open")
+    if base not in QUERIES:
+        raise ConfigError(f"query={base} asks for no next action, so it cannot be rolled out. {did_you_mean(base, QUERIES)}")
+    mode = "open" if name == "goal_open" else config.mode if name == "goal" else "closed"
+    return Query(base, mode, config.history, config.temperature, config.greedy)
+
+
+def default_episodes(environment: Environment) -> int:
+    """About 10 000 environment steps."""
+    return max(10, min(1000, 10_000 // environment.horizon))
 
 
 def play_model(
@@ -58,7 +64,6 @@ def play_model(
     settings: Experiment | EvalExperiment,
     run_dir: Path,
     which: str,
-    episodes: int,
     references: bool = True,
     films: int = 0,
 ) -> Played:
@@ -69,7 +74,9 @@ def play_model(
     """
     asked = make_query(query, name)
     model.policy(asked, 1, environment)  # refuses before any work starts
-    plan, recorded = build_plan(environment, data, query, name, episodes, settings.seed, settings.num_eval_steps)
+    episodes = settings.num_eval_eps or default_episodes(environment)
+    plan, recorded = build_plan(environment, data, query, asked.name, episodes, settings.seed, settings.num_eval_steps)
+    plan = EpisodePlan(tuple(replace(row, query=name) for row in plan))
     slots = min(settings.num_envs, episodes)
     factories: dict[str, PolicyFactory] = {"model": partial(load_policy, str(run_dir), which, asked, slots, environment)}
     if settings.num_workers == 0:
@@ -81,12 +88,12 @@ def play_model(
             factories |= {"zero": partial(ZeroPolicy, action), "replay": partial(ReplayPolicy, recorded)}
     filmed = [r.row for r in plan][:films]
     records: dict[str, list[EpisodeRecord]] = {}
-    pictures: list[np.ndarray] = []
+    pictures: list[list[np.ndarray]] = []
     for policy, factory in factories.items():
         workers = max(1, settings.num_workers)
         runner = RolloutRunner(environment, factory, workers, slots, frames=filmed if policy == "model" else ())
         records[policy] = runner.run(plan)
-        pictures += [runner.films[row] for row in runner.films]
+        pictures += [list(film) for film in runner.films.values()]
     metrics = [
         row
         for policy, played in records.items()

@@ -24,7 +24,7 @@ from maskbench.masking.scheme import MaskScheme
 from maskbench.models.heads import HeadChoice, build_heads
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import SequenceModel
-from maskbench.policies.model import ModelPolicy
+from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.policies.queries import Query, answerable
 from maskbench.tokens.layout import TokenLayout, build_layout
 from maskbench.training import checkpoint
@@ -62,9 +62,17 @@ class Model:
         if reasons[query.name] is not None:
             possible = [n for n, why in reasons.items() if why is None]
             raise ConfigError(f"query={query.name} cannot be answered: {reasons[query.name]}. Possible here: {possible}")
-        scheme = self.scheme
+        scheme, returns = self.scheme, self.config.dataset.returns
         return ModelPolicy(
-            self.network, self.spec, self.normaliser, query, scheme.attend, scheme.returns, environment.horizon, num_slots
+            self.network,
+            self.spec,
+            self.normaliser,
+            query,
+            scheme.attend,
+            scheme.returns,
+            environment.horizon,
+            num_slots,
+            ReturnUnits(returns.scale, returns.mode == "mean"),
         )
 
 
@@ -78,7 +86,7 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
         generate=asdict(config.generate),
         split=asdict(config.split),
         returns=returns,
-        normalise=config.normalise,
+        normalise={str(role): mode for role, mode in config.normalise.items()},
         place=config.place,
         root=root,
     )

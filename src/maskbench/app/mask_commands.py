@@ -24,12 +24,17 @@ def show(overrides: Sequence[str], rows: int, seed: int, save: Path | None) -> N
     if save is not None and save.suffix != ".svg":
         raise ConfigError(f"--save writes SVG; found '{save}', expected a name that ends in .svg")
     config = load("train", overrides)  # refuses mistakes before anything heavy is imported
+    from maskbench.data.returns import return_factor
     from maskbench.masking.preview import Preview
     from maskbench.tokens.layout import build_layout
+    from maskbench.trajectory import TrajectorySpec
 
     tokens = config.tokens
+    spec = instantiate(config.env).spec
+    if config.dataset.returns.mode != "none" and not spec.with_role("return"):
+        spec = TrajectorySpec((*spec, return_factor(config.dataset.returns.with_time)))
     layout = build_layout(
-        instantiate(config.env).spec,
+        spec,
         window_of(config),
         by=tokens.by,
         order=tokens.order,

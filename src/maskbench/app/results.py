@@ -67,9 +67,9 @@ def write_results(
                 write_video(grid(p.films), folder / f"rollouts_{p.query}.mp4")
     found = collect(run_dir)
     if found.task_losses:
-        console.print(task_loss_table(found.task_losses).to_rich())
+        console.print(task_loss_table(found.task_losses, brief=True).to_rich())
     if found.rollouts:
-        console.print(rollout_table(found.rollouts).to_rich())
+        console.print(rollout_table(found.rollouts, brief=True).to_rich())
     console.print(f"report: {write_report(run_dir)}", soft_wrap=True)
 
 

@@ -25,11 +25,10 @@ def run(config: RolloutConfig, run_dir: Path) -> float | None:
         environment,
         data,
         config.query,
-        config.query.name,
+        "goal_open" if config.query.mode == "open" else config.query.name,
         settings,
         Path(config.model.load_dir),
         config.model.which,
-        episodes=settings.num_eval_eps,
         films=FILMED if settings.record_video else 0,
     )
     write_results(console, run_dir, model, data, [], [played], video=settings.record_video)

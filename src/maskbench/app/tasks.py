@@ -70,7 +70,8 @@ def _floor(model: Model, window: Window, masks: MaskSet) -> dict[str, float]:
     counted = torch.tensor([model.objective.weight(model.network, n) != 0 for n in model.layout.spec.names])
     values = {n: v.cpu().numpy() for n, v in window.values.items()}
     visible, predict = (np.asarray(m.cpu()) for m in (masks.visible, masks.predict & counted.to(masks.predict.device)))
-    return dict(model.environment.floor(values, visible, predict, model.layout.spec.names) or {})
+    floors = model.environment.floor(values, visible, predict, model.layout.spec.names) or {}
+    return {name: round(value, 9) for name, value in floors.items()}
 
 
 def write_task_losses(rows: Sequence[TaskRow], path: Path) -> None:

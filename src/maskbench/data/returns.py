@@ -58,8 +58,12 @@ def add_return(
     if mode == "mean":
         returns = returns / ((np.repeat(store.lengths, store.lengths) if horizon is None else horizon) - time)
     columns = [returns / scale, time / time_divisor] if with_time else [returns / scale]
-    factor = Factor("rtg", "continuous", "return", shape=(len(columns),))
-    return store.with_factor(factor, np.stack(columns, axis=1).astype(np.float32))
+    return store.with_factor(return_factor(with_time), np.stack(columns, axis=1).astype(np.float32))
+
+
+def return_factor(with_time: bool) -> Factor:
+    """The factor that ``add_return`` adds."""
+    return Factor("rtg", "continuous", "return", shape=(2,) if with_time else (1,))
 
 
 def returns_to_go(rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:

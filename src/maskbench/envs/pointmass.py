@@ -107,6 +107,7 @@ class PointMass(Environment):
         if noise_scale < 0:
             raise EnvError(f"pointmass needs noise_scale >= 0; found {noise_scale}")
         self.name = f"pointmass{version}"
+        self.version = version
         self.arena = ARENAS[version]
         self.fixed_start = fixed_start
         self.snap = snap

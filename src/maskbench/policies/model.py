@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -27,12 +28,25 @@ class Scaling(Protocol):
     def invert(self, name: str, value: Tensor) -> Tensor: ...
 
 
+#: Time steps that one unit of the time column of a return factor stands for (uniMASK ``-rct``).
+TIME_DIVISOR = 1000.0
+
+
+@dataclass(frozen=True)
+class ReturnUnits:
+    """A return factor holds rewards summed from here on, divided by ``scale`` and, under ``mean``, by the steps left."""
+
+    scale: float = 1.0
+    mean: bool = False
+
+
 class ModelPolicy:
     """Plays a ``SequenceModel`` in many slots at once; one batched forward a step.
 
     spec:    factors as the environment gives them (the layout may have split some into parts).
     query:   what is asked at every step.
     attend, returns: how the model was trained.
+    units:   how its return-to-go factor was made from rewards.
     horizon: steps of an episode, the budget of rows that set none.
     """
 
@@ -46,9 +60,10 @@ class ModelPolicy:
         returns: Returns,
         horizon: int,
         num_slots: int,
+        units: ReturnUnits,
     ) -> None:
         self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
-        self.attend, self.returns, self.horizon = attend, returns, horizon
+        self.attend, self.returns, self.horizon, self.units = attend, returns, horizon, units
         self.layout = model.layout
         self.device = next(model.parameters()).device
         self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
@@ -151,7 +166,10 @@ class ModelPolicy:
         if f.classes is not None:
             return torch.as_tensor(np.clip(np.rint(wanted) + f.offset, 0, f.classes - 1)).long().to(self.device)
         whole = self.spec[f.parent]
-        columns = np.stack([wanted, self.time[slots] / 1000.0], 1)[:, : whole.width]
+        time = self.time[slots]
+        if self.units.mean:
+            wanted = wanted / np.maximum(self.horizon - time, 1)
+        columns = np.stack([wanted / self.units.scale, time / TIME_DIVISOR], 1)[:, : whole.width]
         return self._to_model(f, torch.as_tensor(columns))
 
     def _question(self, values: dict[str, Tensor], at: Tensor, slots: np.ndarray) -> tuple[Window, MaskSet]:

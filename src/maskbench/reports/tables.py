@@ -56,9 +56,10 @@ class Table:
         from rich import box
         from rich.table import Table as RichTable
 
-        table = RichTable(title=self.title, caption="\n".join(self.notes) or None, box=box.SIMPLE_HEAD, title_justify="left")
+        caption = "\n".join(self.notes) or None
+        table = RichTable(title=self.title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
         for i, name in enumerate(self.columns):
-            table.add_column(name, justify="right" if self.is_numeric(i) else "left")
+            table.add_column(name.replace("_", " "), justify="right" if self.is_numeric(i) else "left", no_wrap=i < 2)
         for row in self.rows:
             table.add_row(*(show(cell) for cell in row))
         return table
@@ -102,8 +103,11 @@ class Table:
         return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}'
 
 
-def task_loss_table(losses: Sequence[TaskLoss]) -> Table:
-    """One row a task: its total loss, floor and excess, then the loss of each factor."""
+def task_loss_table(losses: Sequence[TaskLoss], brief: bool = False) -> Table:
+    """One row a task: its total loss, floor and excess, then the loss of each factor.
+
+    brief: intervals of the totals only, so that the table fits a terminal.
+    """
     tasks, factors = (tuple(dict.fromkeys(getattr(x, name) for x in losses)) for name in ("task", "factor"))
     found = {(x.task, x.factor): x for x in losses}
     ordered = sorted(factors, key=lambda f: f != "total")
@@ -113,7 +117,8 @@ def task_loss_table(losses: Sequence[TaskLoss]) -> Table:
         cells: list[Cell] = [task]
         for factor in ordered:
             x = found.get((task, factor))
-            cells.append(None if x is None else Measured(x.loss, x.low, x.high))
+            plain = brief and factor != "total"
+            cells.append(None if x is None else x.loss if plain else Measured(x.loss, x.low, x.high))
             if factor == "total" and floors:
                 floor = None if x is None else x.floor
                 cells += [floor, None if floor is None or x is None else x.loss - floor]
@@ -124,9 +129,21 @@ def task_loss_table(losses: Sequence[TaskLoss]) -> Table:
     return Table("Loss by task", ("task", *names, "n"), tuple(rows), notes)
 
 
-def rollout_table(results: Sequence[RolloutResult], title: str = "Rollouts", details: bool = False) -> Table:
-    """One row a query and policy, one column a metric; ``details`` picks the events and modes, else all other metrics."""
+#: What a terminal has room for.
+BRIEF = ("return", "success", "normalised_score", "goal_distance", "goal_distance_median")
+
+
+def rollout_table(
+    results: Sequence[RolloutResult], title: str = "Rollouts", details: bool = False, brief: bool = False
+) -> Table:
+    """One row a query and policy, one column a metric.
+
+    details: the events and modes, else all other metrics.
+    brief:   the few metrics that a terminal has room for, without their definitions.
+    """
     chosen = [r for r in results if r.metric.startswith(("event:", "mode")) == details]
+    if brief:
+        chosen = [r for r in chosen if r.metric in BRIEF or details]
     metrics = tuple(dict.fromkeys(r.metric for r in chosen))
     keys = tuple(dict.fromkeys((r.query, r.policy) for r in chosen))
     found = {(r.query, r.policy, r.metric): r for r in chosen}
@@ -136,8 +153,8 @@ def rollout_table(results: Sequence[RolloutResult], title: str = "Rollouts", det
         cells = (None if r is None else Measured(r.value, r.low, r.high) for r in group)
         rows.append((query, policy, *cells, max(r.n for r in group if r is not None)))
     definitions = dict.fromkeys((r.metric, r.definition) for r in chosen if r.definition)
-    notes = ("; ".join(f"{metric}: {definition}" for metric, definition in definitions) + ".",) if definitions else ()
-    return Table(title, ("query", "policy", *metrics, "n"), tuple(rows), notes)
+    notes = ("; ".join(f"{metric}: {definition}" for metric, definition in definitions) + ".",)
+    return Table(title, ("query", "policy", *metrics, "n"), tuple(rows), notes if definitions and not brief else ())
 
 
 def matrix_table(matrix: Matrix, corner: str = "trained on") -> Table:

@@ -20,6 +20,8 @@ import numpy as np
 from maskbench.errors import ConfigError
 from maskbench.trajectory import EpisodeRecord
 
+#: Modes that get a row of their own, the most frequent ones; entropy and coverage count all.
+LISTED_MODES = 24
 #: Events of this prefix name the mode (route, ordering) of demonstrations that an episode follows.
 MODE_PREFIX = "route:"
 
@@ -160,7 +162,8 @@ def _modes(records: Sequence[EpisodeRecord], level: float, known: Sequence[str])
     followed = {mode: count for mode, count in modes.items() if mode}
     if not followed and not known:
         return
-    for mode in sorted({*followed, *known}):
+    listed = sorted(followed, key=lambda mode: (-followed[mode], mode))[:LISTED_MODES]
+    for mode in sorted({*listed, *known}):
         yield f"mode:{mode}", f"fraction of episodes that follow mode '{mode}'", wilson(modes[mode], len(records), level)
     none = wilson(modes[""], len(records), level)
     yield "mode:none", "fraction of episodes that follow no mode", none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -27,7 +28,8 @@ class Epochs:
 
     def __init__(self, sampler: WindowSampler) -> None:
         self.sampler = sampler
-        self._next, self._windows = -1, iter(())
+        self._next = -1
+        self._windows: Iterator[Window] = iter(())
 
     def batch(self, step: int) -> Window:
         epoch, inside = divmod(step, self.sampler.steps_per_epoch)

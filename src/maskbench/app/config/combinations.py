@@ -103,12 +103,14 @@ def window_fits_masks(c: TrainConfig) -> None:
 
 
 def tasks_can_be_asked(c: TrainConfig) -> None:
-    for key, tasks in (("masking.tasks", c.masking.tasks), ("evaluation.rollout", c.evaluation.rollout)):
-        if "return" in tasks and c.dataset.returns.mode == "none":
-            raise KeyMistake(key, "task 'return' needs returns-to-go, but dataset.returns.mode is none")
-        for task, role in (("return", "return"), ("forward_dynamics", "action")):
-            if task in tasks and role not in c.tokens.inputs:
-                raise KeyMistake(key, f"task '{task}' shows the {role}, but tokens.inputs={list(c.tokens.inputs)}")
+    tasks = c.masking.tasks
+    if "return" in tasks and c.dataset.returns.mode == "none":
+        raise KeyMistake("masking.tasks", "task 'return' needs returns-to-go, but dataset.returns.mode is none")
+    for task, role in (("return", "return"), ("forward_dynamics", "action")):
+        if task in tasks and role not in c.tokens.inputs:
+            raise KeyMistake(
+                "masking.tasks", f"task '{task}' shows the {role}, but tokens.inputs has only {', '.join(c.tokens.inputs)}"
+            )
 
 
 def tokens_have_inputs(c: TrainConfig) -> None:

@@ -21,6 +21,8 @@ Positive = Annotated[float, Bound(above=0)]
 NonNegative = Annotated[float, Bound(least=0)]
 Fraction = Annotated[float, Bound(least=0, below=1)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+#: Rollout queries; ``goal_open`` plans once and plays the plan, the others ask again after every step.
+RolloutName = Literal["bc", "return", "goal", "goal_open"]
 Seed = Annotated[int, Bound(least=0, most=2**32 - 1)]
 
 
@@ -35,7 +37,7 @@ class Experiment:
     num_prior_epochs: Count | None
     batch_size: Count
     window_size: Count | None
-    num_eval_eps: CountOrNone
+    num_eval_eps: CountOrNone | None
     num_eval_steps: Count | None
     record_video: bool
     num_workers: CountOrNone
@@ -52,7 +54,7 @@ class EvalExperiment:
     seed: Seed
     device: Device
     batch_size: Count
-    num_eval_eps: Count
+    num_eval_eps: Count | None
     num_eval_steps: Count | None
     record_video: bool
     num_workers: CountOrNone
@@ -99,8 +101,7 @@ class Trainer:
 class Evaluation:
     num_windows: Count
     seed: Seed
-    rollout: tuple[TaskName, ...]
-    episodes: CountOrNone
+    rollout: tuple[RolloutName, ...]
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Dataset:
     normalise: Mapping[ModelledRole, Literal["none", "standard", "minmax"]]
     window: Count
     sampling: Sampling
-    place: Literal["auto", "ram", "mmap", "device"]
+    place: Literal["auto", "ram", "mmap"]
 
 
 @dataclass(frozen=True)
