@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -51,7 +52,8 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     hydra_config = run_dir / ".hydra" / "config.yaml"
     if hydra_config.is_file():
-        (run_dir / "config.yaml").write_text(hydra_config.read_text(encoding="utf-8"), encoding="utf-8")
+        resolved = OmegaConf.to_yaml(OmegaConf.load(hydra_config), resolve=True)
+        (run_dir / "config.yaml").write_text(resolved, encoding="utf-8")
     (run_dir / "card.json").write_text(json.dumps(data.store.card.to_json(), indent=1), encoding="utf-8")
     if rows:
         write_task_losses(rows, folder / "task_losses.csv")

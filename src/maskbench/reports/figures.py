@@ -55,7 +55,7 @@ def learning_curves(curves: Mapping[str, Curve], theme: Theme = LIGHT, most: int
         for axes in grid.flat[len(chosen) :]:
             axes.set_visible(False)
         for axes, quantity in zip(grid.flat, chosen, strict=False):
-            _title(axes, quantity.replace("_", " "))
+            _title(axes, quantity.removesuffix("/total").replace("_", " "))
             for name in panels[quantity]:
                 train = name.startswith("train/")
                 colour = theme.muted if train and len(panels[quantity]) > 1 else theme.palette[0]

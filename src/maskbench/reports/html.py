@@ -54,8 +54,9 @@ def _setup(run: Run) -> Iterator[str]:
     experiment = parts.pop("experiment", {})
     rows: list[tuple[Cell, ...]] = []
     for group, node in parts.items():
-        plain = {k: v for k, v in node.items() if not isinstance(v, Mapping | list) and k not in ("_target_", "name")}
-        kind = str(node.get("name") or node.get("_target_", "")).rpartition(".")[2]
+        plain = {k: v for k, v in _flat(node).items() if k.rpartition(".")[2] not in ("_target_", "name")}
+        target = node.get("train", node) if group == "masking" else node
+        kind = str(node.get("name") or target.get("_target_", "")).rpartition(".")[2]
         if kind or plain:
             rows.append((group, kind, ", ".join(f"{k} = {_plain(v)}" for k, v in plain.items())))
     if rows:
@@ -70,6 +71,14 @@ def _setup(run: Run) -> Iterator[str]:
         yield f"<details><summary>Full configuration</summary><pre>{html.escape(run.config_text)}</pre></details>"
 
 
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def _tasks(run: Run) -> Iterator[str]:
     if run.task_losses:
         if any(x.factor == "total" for x in run.task_losses):
@@ -79,7 +88,8 @@ def _tasks(run: Run) -> Iterator[str]:
 
 def _curves(run: Run) -> Iterator[str]:
     if run.curves:
-        yield _figure("learning curves", lambda theme: figures.learning_curves(run.curves, theme))
+        shown = {n: c for n, c in run.curves.items() if n.rpartition("/")[2] in ("loss", "total")}
+        yield _figure("learning curves", lambda theme: figures.learning_curves(shown or run.curves, theme, most=9))
     if run.timing:
         rows = tuple((name, float(c.values[-1]), float(sum(c.values) / len(c.values))) for name, c in run.timing.items())
         yield Table("Timing", ("quantity", "last", "mean"), rows).to_html()
@@ -110,10 +120,10 @@ def _files(run: Run) -> Iterator[str]:
 
 
 _SECTIONS: tuple[tuple[str, Callable[[Run], Iterator[str]]], ...] = (
-    ("What was run", _setup),
     ("Task losses", _tasks),
-    ("Learning curves", _curves),
     ("Rollouts", _rollouts),
+    ("Learning curves", _curves),
+    ("What was run", _setup),
     ("Files", _files),
 )
 
