@@ -80,7 +80,7 @@ class Maze2D(MazeFamily):
             wanted = np.array([self._draw_goal(rng) for rng in rngs])
 
             def drive(rows: np.ndarray) -> np.ndarray:
-                for i in np.flatnonzero(np.linalg.norm(rows[:, :2] - wanted, axis=1) <= 0.1):
+                for i in np.flatnonzero(np.linalg.norm(rows[:, :2] - wanted, axis=1) <= 0.1).tolist():
                     wanted[i] = self._draw_goal(rngs[i])
                 return self.maze.expert(rows[:, :4], wanted, gain, damping)
 

@@ -28,9 +28,9 @@ class MazePOMDP(MazeFamily):
     start_noise:     half width of the uniform noise on the start position, around a free cell drawn uniformly.
     pixels_per_cell: size of pictures.
 
-    Factors: ``state`` = (row, column, row and column of the goal), ``action`` = force in [-1, 1] along the same axes, ``reward``
-    = decrease of the distance to the goal, so that a return is the initial distance less the final one, ``physics`` = position,
-    velocity and goal. The goal is a free cell's number, never the start's. Event ``goal``: the first step that ends within 0.3
+    Factors: ``state`` = (row, column, row and column of the goal), ``action`` = force in [-1, 1] along the same axes,
+    ``reward`` = decrease of the distance to the goal (a return is the initial distance less the final one), ``physics`` =
+    position, velocity and goal. The goal is a free cell's number, never the start's. Event ``goal``: the first step that ends within 0.3
     of it, the distance by which the calibration of section 4.2 counts arrivals (the original has no such event).
     """
 
