@@ -30,8 +30,8 @@ class MazePOMDP(MazeFamily):
 
     Factors: ``state`` = (row, column, row and column of the goal), ``action`` = force in [-1, 1] along the same axes,
     ``reward`` = decrease of the distance to the goal (a return is the initial distance less the final one), ``physics`` =
-    position, velocity and goal. The goal is a free cell's number, never the start's. Event ``goal``: the first step that ends within 0.3
-    of it, the distance by which the calibration of section 4.2 counts arrivals (the original has no such event).
+    position, velocity and goal. The goal is a free cell's number, never the start's. Event ``goal``: the first step that
+    ends within 0.3 of it, the distance by which the calibration of section 4.2 counts arrivals; the original has no event.
     """
 
     observed: ClassVar[tuple[int, ...]] = (0, 1, 4, 5)
