@@ -73,10 +73,10 @@ class Maze2D(MazeFamily):
         if goals not in ("random", "task"):
             raise ConfigError(f"goals must be 'random' or 'task'; found '{goals}'")
 
-        def to_the_task(rows: np.ndarray, rngs: Sequence[np.random.Generator]) -> Driver:
+        def to_the_task(begin: np.ndarray, rngs: Sequence[np.random.Generator]) -> Driver:
             return lambda rows: self.maze.expert(rows[:, :4], rows[:, 4:], gain, damping)
 
-        def to_random_goals(rows: np.ndarray, rngs: Sequence[np.random.Generator]) -> Driver:
+        def to_random_goals(begin: np.ndarray, rngs: Sequence[np.random.Generator]) -> Driver:
             wanted = np.array([self._draw_goal(rng) for rng in rngs])
 
             def drive(rows: np.ndarray) -> np.ndarray:
