@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env
 
 from maskbench.envs.base import Environment, Start
 from maskbench.envs.dmc import DMControl
-from maskbench.envs.maze2d import Maze2D
+from maskbench.envs.maze2d import Maze2D, MazePOMDP
 from maskbench.errors import ConfigError, EnvError, MissingExtraError
 
 pytest.importorskip("mujoco")
@@ -24,6 +24,7 @@ HORIZON = 12
 FAMILIES: dict[str, Callable[..., Environment]] = {
     "umaze": lambda **k: Maze2D("umaze", **k),
     "large": lambda **k: Maze2D("large", **k),
+    "umaze_pomdp": lambda **k: MazePOMDP("umaze", **k),
     "walker": lambda **k: DMControl("walker", "run", **k),
     "cheetah": lambda **k: DMControl("cheetah", "flip", **k),
     "quadruped": lambda **k: DMControl("quadruped", "roll", **k),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from maskbench.rollout.plan import EpisodePlan, PlanRow
 GOAL_STEPS = range(14, 19)
 #: What ``query.target=expert`` asks for: this quantile of the returns of the training episodes.
 EXPERT_QUANTILE = 0.95
+#: Episodes whose beginnings are looked at together.
+_SLOTS = 64
 
 
 def build_plan(
@@ -24,9 +27,11 @@ def build_plan(
 ) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
     """Rows for query ``name``, and for goals from held-out episodes the recorded actions that reach each row's goal.
 
-    data: the episodes of the run; needed for expert targets and for goals where the environment has none of its own.
+    data: the episodes of the run; needed for targets from the data and for goals where the environment has none of its own.
     Raises ConfigError where there is nothing to ask for.
     """
+    if name == "return" and query.target == "nearest":
+        return nearest_targets(environment, data, EpisodePlan.build(episodes, seed, name, budget=budget)), {}
     if name == "return":
         target = expert_return(data) if query.target in (None, "expert") else float(query.target)  # type: ignore[arg-type]
         return EpisodePlan.build(episodes, seed, name, target_return=target, budget=budget), {}
@@ -43,11 +48,36 @@ def build_plan(
 
 def expert_return(data: Dataset | None) -> float:
     """A high return among the training episodes."""
+    return float(np.quantile(_training(data, "expert")[1], EXPERT_QUANTILE))
+
+
+def nearest_targets(environment: Environment, data: Dataset | None, plan: EpisodePlan) -> EpisodePlan:
+    """``plan`` with a target of its own in every row, from the training episode that begins most alike.
+
+    What is alike, and how much of that episode's return to ask for, is the environment's ``return_target``.
+    """
+    store, returns, begins = _training(data, "nearest")
+    starts = {f.name: np.asarray(store.array(f.name)[begins]) for f in store.spec.with_role("state", "simulator")}
+    batch = environment.make_batch(min(len(plan), _SLOTS))
+    rows = []
+    for first in range(0, len(plan), batch.num_slots):
+        some = plan.rows[first : first + batch.num_slots]
+        observations = batch.reset(range(len(some)), [r.env_seed for r in some])
+        for i, row in enumerate(some):
+            observation = {name: value[i] for name, value in observations.items()}
+            target = environment.return_target(row.env_seed, observation, starts, returns)
+            rows.append(replace(row, target_return=target))
+    batch.close()
+    return EpisodePlan(tuple(rows))
+
+
+def _training(data: Dataset | None, target: str) -> tuple[EpisodeStore, np.ndarray, np.ndarray]:
+    """The store, and the returns and first rows ``(n,)`` of its training episodes."""
     if data is None or not data.store.spec.with_role("reward"):
-        raise ConfigError("query.target=expert needs episodes with rewards; give a number: query.target=<return>")
+        raise ConfigError(f"query.target={target} needs episodes with rewards; give a number: query.target=<return>")
+    begins = data.store.ends - data.store.lengths
     reward = data.store.array(data.store.spec.with_role("reward")[0].name)[:, 0].astype(np.float64)
-    returns = np.add.reduceat(reward, data.store.ends - data.store.lengths)
-    return float(np.quantile(returns[data.split.train], EXPERT_QUANTILE))
+    return data.store, np.add.reduceat(reward, begins)[data.split.train], begins[data.split.train]
 
 
 def goal_pairs(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, dict[int, np.ndarray]]:

@@ -105,6 +105,19 @@ class Environment(ABC):
         entry, is not asked for."""
         return None
 
+    def return_target(
+        self, env_seed: int, observation: Observation, starts: Mapping[str, np.ndarray], returns: np.ndarray
+    ) -> float:
+        """Return to ask for in the episode that ``env_seed`` begins, in reward units: what the recorded episode earned that
+        begins most alike (``goal_distance`` over all state factors; families may know better).
+
+        observation: state factors ``(*shape)`` that the episode begins with.
+        starts:  first rows of ``n`` recorded episodes, ``(n, *shape)`` per state and simulator factor.
+        returns: ``(n,)`` their returns.
+        """
+        recorded = {name: starts[name] for name in observation}
+        return float(returns[np.argmin(self.goal_distance(recorded, observation))])
+
     def score(self, episode_return: float) -> Mapping[str, float]:
         """Reference scores derived from a return (D4RL's normalised score), by name."""
         return {}

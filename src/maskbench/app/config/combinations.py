@@ -178,7 +178,7 @@ def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
 def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
     query: Query = c.query
     if query.name == "return" and query.target is None:
-        raise KeyMistake("query.target", "query 'return' needs a target: a number or expert")
+        raise KeyMistake("query.target", "query 'return' needs a target: a number, expert or nearest")
     if query.name != "return" and query.target is not None:
         raise KeyMistake("query.target", f"query '{query.name}' takes no target; found {query.target}")
     window = window_of(c) if isinstance(c, TrainConfig) else c.dataset.window

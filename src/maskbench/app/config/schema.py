@@ -111,7 +111,7 @@ class Query:
     name: TaskName
     mode: Literal["closed", "open"]
     history: Count | None
-    target: float | Literal["expert"] | None
+    target: float | Literal["expert", "nearest"] | None
     temperature: Positive
     greedy: bool
 

@@ -47,8 +47,22 @@ class PointMass(EnvNode):
 
 
 @dataclass(frozen=True)
+class MazePOMDP(EnvNode):
+    """Partially observed maze2d of uniMASK."""
+
+    target: ClassVar[str] = "maskbench.envs.maze2d.MazePOMDP"
+
+    size: Literal["umaze", "medium", "large"] = "medium"
+    horizon: Steps = 200
+    velocity_noise: NonNegative = 0.1
+    legacy_velocity_accumulation: bool = False
+    start_noise: NonNegative = 0.3
+    pixels_per_cell: Pixels = 32
+
+
+@dataclass(frozen=True)
 class Maze2D(EnvNode):
-    """Partially observed Maze2D of uniMASK; ``horizon=None`` takes that of the maze."""
+    """maze2d of D4RL; ``horizon=None`` takes that of the maze."""
 
     target: ClassVar[str] = "maskbench.envs.maze2d.Maze2D"
 

@@ -51,7 +51,8 @@ class Maze:
     def next_cell(self) -> np.ndarray:
         """``(H, W, H, W, 2)`` int: the cell to enter next on a shortest path from the first cell to the second.
 
-        Ties go to up, down, left, right in that order. Where no path leads, the second cell itself.
+        Ties go to the column before, the column after, the row before, the row after, in that order: D4RL's up, down, left,
+        right. Where no path leads, the second cell itself.
         """
         height, width = self.walls.shape
         table = np.empty((height, width, height, width, 2), np.int64)
@@ -59,11 +60,19 @@ class Maze:
         for goal in self.free:
             steps = self._distances(goal)
             for i, j in self.free:
-                neighbours = ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1))
+                neighbours = ((i, j - 1), (i, j + 1), (i - 1, j), (i + 1, j))
                 best = min(neighbours, key=lambda c: steps[c])
                 if 0 < steps[i, j] < np.inf:
                     table[i, j, goal[0], goal[1]] = best
         return table
+
+    def path(self, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """``(n, 2)`` int cells of the shortest path from cell ``start``, which is left out, to cell ``goal``."""
+        cells = []
+        while (start != goal).any():
+            start = self.next_cell[(*start, *goal)]
+            cells.append(start)
+        return np.array(cells, np.int64).reshape(-1, 2)
 
     def _distances(self, goal: np.ndarray) -> np.ndarray:
         """``(H, W)`` steps to ``goal`` over free cells, infinite for walls and cells cut off from it."""

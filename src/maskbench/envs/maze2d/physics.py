@@ -1,4 +1,4 @@
-"""The point mass of maze2d, as one MuJoCo model in D4RL's coordinates.
+"""The point masses of maze2d, many balls on one MuJoCo model in D4RL's coordinates.
 
 The same dynamics as gymnasium-robotics' ``PointMaze-v3`` after its axis swap and offset (tested over random trajectories),
 from ``mujoco`` alone and without that library's wrappers.
@@ -6,6 +6,7 @@ from ``mujoco`` alone and without that library's wrappers.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -42,31 +43,35 @@ _MODEL = """
 """
 
 
-class PointMass:
-    """A ball in ``maze``. Raises MissingExtraError where mujoco is not installed.
+class PointMasses:
+    """``count`` balls, each alone in its own copy of ``maze``. Raises MissingExtraError where mujoco is not installed.
 
-    position, velocity: ``(2,)`` float64 views of the simulation; write through ``restore``.
+    states: ``(count, 4)`` float64 position and velocity, free to be written.
     """
 
-    def __init__(self, maze: Maze) -> None:
-        self._mujoco = import_mujoco("The environment 'maze2d'")
+    def __init__(self, maze: Maze, count: int) -> None:
+        mujoco = import_mujoco("The environment 'maze2d'")
         walls = "".join(
             f'<geom type="box" size=".5 .5 .5" pos="{i - TO_CENTRE:.1f} {j - TO_CENTRE:.1f} 0"/>'
             for i, j in np.argwhere(maze.walls)
         )
-        self._model: Any = self._mujoco.MjModel.from_xml_string(_MODEL.format(walls=walls))
-        self._data: Any = self._mujoco.MjData(self._model)
-        self.position: np.ndarray = self._data.qpos
-        self.velocity: np.ndarray = self._data.qvel
-        self._ctrl: np.ndarray = self._data.ctrl
+        model = mujoco.MjModel.from_xml_string(_MODEL.format(walls=walls))
+        self.states = np.zeros((count, 4))
+        self._models: list[Any] = [model] * count
+        self._data: list[Any] = [mujoco.MjData(model)]
+        self._stepper: Any = importlib.import_module("mujoco.rollout").Rollout(nthread=0)  # 0 = in the calling thread
+        # MuJoCo's full state is (time, position, velocity).
+        self._before, self._after = np.zeros((count, 5)), np.zeros((count, 1, 5))
+        self._sensors = np.zeros((count, 1, 0))
 
-    def restore(self, physics: np.ndarray) -> None:
-        """Sets position and velocity from a row ``(4,)``."""
-        self._mujoco.mj_resetData(self._model, self._data)
-        self.position[:], self.velocity[:] = physics[:2], physics[2:]
-
-    def step(self, action: np.ndarray) -> None:
-        """One step of 0.01 s with forces ``action`` ``(2,)``, cut to [-1, 1]."""
-        np.minimum(np.maximum(self.velocity, -MAX_SPEED), MAX_SPEED, out=self.velocity)
-        self._ctrl[:] = action
-        self._mujoco.mj_step(self._model, self._data)
+    def step(self, rows: np.ndarray, actions: np.ndarray) -> None:
+        """One step of 0.01 s for balls ``rows`` ``(n,)`` with forces ``actions`` ``(n, 2)``, cut to [-1, 1]."""
+        n = len(rows)
+        before, after = self._before[:n], self._after[:n]
+        before[:, 1:] = self.states[rows]
+        np.clip(before[:, 3:], -MAX_SPEED, MAX_SPEED, out=before[:, 3:])
+        force = np.array(actions, np.float64)[:, None]
+        self._stepper.rollout(
+            self._models[:n], self._data, before, force, nstep=1, state=after, sensordata=self._sensors[:n], skip_checks=True
+        )
+        self.states[rows] = after[:, 0, 1:]

@@ -10,14 +10,15 @@ _WALL, _FLOOR, _GOAL, _BALL = (58, 66, 84), (244, 243, 239), (120, 190, 130), (2
 _OLD, _NEW = np.array((176, 200, 226)), np.array((48, 98, 176))
 
 
-def draw(maze: Maze, trail: np.ndarray, goal_radius: float, scale: int) -> np.ndarray:
+def draw(maze: Maze, goal: np.ndarray, trail: np.ndarray, goal_radius: float, scale: int) -> np.ndarray:
     """``(H * scale, W * scale, 3)`` uint8: rows run down, columns right.
 
+    goal:  ``(2,)`` centre of the goal region.
     trail: ``(n, 2)`` positions so far, oldest first; the ball is drawn at the last one, of its true radius 0.1 or 2 pixels.
     """
     wall = np.kron(maze.walls, np.ones((scale, scale), bool))[..., None]
     image = np.where(wall, np.array(_WALL, np.float64), np.array(_FLOOR, np.float64))
-    _disc(image, maze.goal, goal_radius, scale, _GOAL, keep=wall[..., 0])
+    _disc(image, goal, goal_radius, scale, _GOAL, keep=wall[..., 0])
     _line(image, trail, scale)
     _disc(image, trail[-1], max(0.1, 2.0 / scale), scale, _BALL)
     return image.round().astype(np.uint8)

@@ -1,0 +1,60 @@
+"""Targets of rollouts that come from the training episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskbench.app.config.schema import Query
+from maskbench.app.plans import build_plan
+from maskbench.data.dataset import Dataset, load_dataset
+from maskbench.envs.doorkey import DoorKey
+from maskbench.envs.maze2d import MazePOMDP
+from maskbench.errors import ConfigError
+
+NEAREST = Query("return", "closed", None, "nearest", 1.0, False)
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Dataset:
+    return load_dataset(DoorKey(), generate={"episodes": 60}, split={"train": 40, "test": 20}, root=tmp_path)
+
+
+def test_each_row_asks_for_what_the_training_episode_that_began_alike_earned(grid: Dataset) -> None:
+    environment = DoorKey()
+    plan, recorded = build_plan(environment, grid, NEAREST, "return", 70, 0, 5)
+    assert recorded == {}
+    assert [r.row for r in plan] == list(range(70))
+    assert {r.budget for r in plan} == {5}
+    starts = {e: grid.store.episode(int(e)) for e in grid.split.train}
+    batch = environment.make_batch(1)
+    for row in plan:
+        here = batch.reset([0], [row.env_seed])
+        unlike = {e: sum(s.values[n][0] != here[n][0] for n in here) for e, s in starts.items()}
+        nearest = min(unlike, key=lambda e: (unlike[e], e))
+        assert row.target_return == pytest.approx(float(starts[nearest].values["reward"].sum()))
+    assert len({r.target_return for r in plan}) > 1
+
+
+def test_a_shorter_plan_is_the_beginning_of_a_longer_one(grid: Dataset) -> None:
+    short, long = (build_plan(DoorKey(), grid, NEAREST, "return", n, 3, None)[0] for n in (5, 66))
+    assert [r.to_json() for r in short] == [r.to_json() for r in long][:5]
+
+
+def test_the_environment_says_what_is_near_and_how_much_to_ask_for(tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    environment = MazePOMDP("umaze", horizon=10)
+    data = load_dataset(environment, generate={"episodes": 30}, split={"train": 25, "test": 5}, root=tmp_path)
+    plan, _ = build_plan(environment, data, NEAREST, "return", 6, 0, None)
+    starts = np.array([data.store.episode(int(e)).values["physics"][0] for e in data.split.train])
+    earned = np.array([data.store.episode(int(e)).values["reward"].sum() for e in data.split.train])
+    for row in plan:
+        gaps = (starts - environment.start(row.env_seed)) * [3, 3, 1, 1, 3, 3]
+        assert row.target_return == pytest.approx(1.2 * earned[np.argmin(np.square(gaps).sum(1))], rel=1e-4)
+
+
+def test_targets_from_data_need_data() -> None:
+    with pytest.raises(ConfigError, match=r"query.target=nearest needs episodes with rewards"):
+        build_plan(DoorKey(), None, NEAREST, "return", 2, 0, None)
