@@ -45,7 +45,7 @@ def test_report_is_one_self_contained_page_with_every_section(tmp_path: Path) ->
     page = path.read_text()
     outline = Outline(page)
     assert path == folder / "report.html"
-    assert outline.headings == ["What was run", "Task losses", "Learning curves", "Rollouts", "Files"]
+    assert outline.headings == ["Task losses", "Rollouts", "Learning curves", "What was run", "Files"]
     assert all(link.startswith(("data:image/", "#")) for link in outline.links)
     assert "<script" not in page
     assert "prefers-color-scheme:dark" in page

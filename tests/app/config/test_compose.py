@@ -70,13 +70,13 @@ def test_order_is_defaults_groups_tuned_paper_debug_command_line() -> None:
     assert tuned.optimizer.weight_decay == 1e-4
     paper = load("train", ["paper=bet/pointmass1"])
     assert paper.optimizer.weight_decay == 0.1  # paper over group
-    assert load("train", ["paper=unimask/doorkey_lite"]).experiment.num_steps == 10000  # paper over tuned (50 000)
+    assert load("train", ["paper=unimask/doorkey_lite"]).experiment.num_steps == 10000  # paper over tuned (3000)
     assert load("train", ["paper=unimask/doorkey_lite", "debug=fast"]).experiment.num_steps == 20
     assert load("train", ["paper=unimask/doorkey_lite", "debug=fast", "experiment.num_steps=7"]).experiment.num_steps == 7
 
 
 def test_tuned_values_follow_a_model_that_replaces_the_partner() -> None:
-    assert load("train", ["env=doorkey", "masking=unimask"]).experiment.num_steps == 50000
+    assert load("train", ["env=doorkey", "masking=unimask"]).experiment.num_steps == 3000
     other = load("train", ["env=doorkey", "masking=unimask", "model=autoencoder", "tokens=per_factor"])
     assert other.experiment.num_steps == 10000
 
@@ -85,7 +85,8 @@ def test_tuned_values_follow_a_model_that_replaces_the_partner() -> None:
     ("name", "env", "model", "steps"),
     [
         ("unimask/doorkey_lite", "doorkey", Encoder, 10000),
-        ("maskdp/walker_tiny", "walker", Autoencoder, 9000),
+        ("maskdp/goal_quick", "walker", Autoencoder, 9000),
+        ("maskdp/pretrain", "walker", Autoencoder, 400010),
         ("bet/pointmass1", "pointmass1", Decoder, None),
     ],
 )
@@ -101,11 +102,16 @@ def test_paper_numbers_are_those_of_the_specifications() -> None:
     assert (bet.model.n_layer, bet.model.n_head, bet.model.n_embd) == (1, 2, 20)
     assert (bet.optimizer.lr, bet.optimizer.betas, bet.optimizer.decay) == (1e-4, (0.9, 0.95), "linear")
     assert (bet.experiment.num_prior_epochs, bet.dataset.window, bet.head.action.num_bins) == (10, 2, 3)
-    tiny = load("train", ["paper=maskdp/walker_tiny"])
+    tiny = load("train", ["paper=maskdp/goal_quick"])
     assert (tiny.model.n_embd, tiny.model.n_head, tiny.model.n_enc_layer, tiny.model.n_dec_layer) == (64, 4, 2, 1)
     assert (tiny.dataset.window, tiny.experiment.batch_size, tiny.optimizer.lr) == (32, 64, 1e-3)
     assert (tiny.head.state.target, tiny.head.action.tanh, tiny.head.net) == ("l2", True, "norm_relu")
+    full = load("train", ["paper=maskdp/pretrain"])
+    assert (full.model.n_embd, full.model.n_head, full.model.n_enc_layer, full.model.n_dec_layer) == (256, 4, 3, 2)
+    assert (full.dataset.window, full.experiment.batch_size, full.optimizer.lr) == (64, 384, 1e-4)
     lite = load("train", ["paper=unimask/doorkey_lite"])
+    assert (lite.model.norm, lite.model.activation, lite.model.hidden, lite.model.dropout) == ("post", "relu", "zero", 0.1)
+    assert (lite.scheduler.name, lite.optimizer.lr) == ("constant", 1e-4)
     assert (lite.dataset.split.train, lite.experiment.batch_size, lite.trainer.grad_clip) == (500, 100, 0.5)
 
 
@@ -152,7 +158,7 @@ def test_search_is_checked_by_samples() -> None:
 
 def test_null_switches_an_optional_group_off() -> None:
     assert load("train", ["tuned=null"]).experiment.num_steps == 10000
-    assert load("train", ["paper=null", "debug=null"]).experiment.num_steps == 50000
+    assert load("train", ["paper=null", "debug=null"]).experiment.num_steps == 3000
 
 
 def test_schemes_of_gpt_are_causal() -> None:
