@@ -61,13 +61,13 @@ class Autoencoder(SequenceModel):
         time = self.positions(layout.length)[layout.token_timesteps.to(device)]
         return time + self.stream_embed[side, layout.token_streams.to(device)]
 
-    def states(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+    def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)  # (B, N, D)
         shown = layout.tokens_with(masks.visible)  # (B, N)
         z = self.encode(x, shown, masks.max_visible)
         y = torch.where(shown[..., None], z, self._mask_tokens(layout).to(z.dtype))
         y = self._stream_linear(y, layout) + self._place(layout, 1)
-        return self.decoder(y, keys=padding_keys(window, layout))
+        return self.decoder(y, keys=padding_keys(window, layout), at=at)
 
     def encode(self, x: Tensor, shown: Tensor, bound: int | None) -> Tensor:
         """Encoder states ``(B, N, D)`` of the visible tokens, computed on no more than ``bound`` tokens a row; the rest of the
