@@ -71,9 +71,11 @@ class Autoencoder(SequenceModel):
 
     def encode(self, x: Tensor, shown: Tensor, bound: int | None) -> Tensor:
         """Encoder states ``(B, N, D)`` of the visible tokens, computed on no more than ``bound`` tokens a row; the rest of the
-        result is undefined."""
+        result is undefined. A bound of N keeps every token in its place, whatever the other rows show."""
+        if bound is not None and bound >= x.shape[1]:
+            return self.encoder(x, keys=shown | ~shown.any(1, keepdim=True))
         count = shown.sum(1)
-        keep = max(1, int(count.max()) if bound is None else min(bound, x.shape[1]))
+        keep = max(1, int(count.max()) if bound is None else bound)
         index = shown.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :keep]  # visible first, in order
         at = index[..., None].expand(-1, -1, x.shape[-1])
         keys = torch.arange(keep, device=x.device) < count[:, None].clamp(min=1)  # a row with nothing visible keeps one blank

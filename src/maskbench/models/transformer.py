@@ -36,7 +36,7 @@ class Attention(nn.Module):
                 mask = mask & torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
         else:
             (wq, wkv), (bq, bkv) = self.qkv.weight.split([d, 2 * d]), self.qkv.bias.split([d, 2 * d])
-            q = F.linear(take_tokens(x, at), wq, bq).view(b, -1, self.n_head, d // self.n_head).transpose(1, 2)  # (B, H, M, D/H)
+            q = F.linear(take_tokens(x, at), wq, bq).view(b, -1, self.n_head, d // self.n_head).transpose(1, 2)
             k, v = F.linear(x, wkv, bkv).view(b, n, 2, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)
             if causal:
                 past = (torch.arange(n, device=x.device) <= at[..., None])[:, None]  # (B, 1, M, N)
