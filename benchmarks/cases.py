@@ -54,9 +54,7 @@ class Case:
 
     def sampler(self) -> WindowSampler:
         names = self.layout.spec.names
-        return WindowSampler(
-            self.store, self.layout.length, self.batch_size, SEED, factors=names, normaliser=self.normaliser
-        )
+        return WindowSampler(self.store, self.layout.length, self.batch_size, SEED, factors=names, normaliser=self.normaliser)
 
 
 def doorkey(episodes: int = 2000, rollouts: int = 128) -> Case:

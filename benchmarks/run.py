@@ -139,7 +139,7 @@ def _ratio(result: Result, way: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> list[Result]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of less than a minute; its ratios are not to be quoted")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of less than a minute, not to be quoted")
     parser.add_argument("--case", choices=list(CASES), action="append", help="only this case; may be repeated")
     parser.add_argument("--repeats", type=int, default=7, help="turns per comparison")
     parser.add_argument("--json", type=Path, help="also write the results here")
