@@ -135,7 +135,9 @@ def _episode(case: Case, network: SequenceModel, env: Any, row: PlanRow) -> tupl
     action = case.layout.spec.with_role("action")[0]
     head = network.head(action.name)
     observation, _ = env.reset(seed=row.env_seed)
-    states, actions, total = [observation], [], 0.0
+    states: list[Mapping[str, Any]] = [observation]
+    actions: list[Any] = []
+    total = 0.0
     for step in range(row.budget or case.environment.horizon):
         window, masks, now = _question(case, states, actions)
         answer = network(window, masks)[action.name][0, now]

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks import ours, plain
 from benchmarks.cases import CASES, QUICK, Case
-from benchmarks.measure import Result, compare
+from benchmarks.measure import Result, Work, compare
 from maskbench.errors import MissingExtraError
 from maskbench.training.trainer import Trainer
 
@@ -55,7 +55,7 @@ def measure(case: Case, repeats: int, draws: int = DRAWS, steps: int = STEPS) ->
             draw(random, batch)
 
     yield compare(case.name, "windows", draws * batch, {"plain": plain_windows, "maskbench": our_windows}, repeats)
-    ways = {"plain": plain_masks, "maskbench": lambda: ours.draw_masks(case, draws)}
+    ways: dict[str, Work] = {"plain": plain_masks, "maskbench": lambda: ours.draw_masks(case, draws)}
     yield compare(case.name, "masks", draws * batch, ways, repeats)
 
     other = deepcopy(case.network)
