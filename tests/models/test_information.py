@@ -75,7 +75,7 @@ def test_a_causal_model_that_looks_ahead_is_caught() -> None:
     scheme = CausalMask(["action"])
     model = make("decoder", layout, scheme.outputs(layout))
     forward = model.trunk.forward
-    model.trunk.forward = lambda x, causal=False, keys=None: forward(x, False, keys)
+    model.trunk.forward = lambda x, causal=False, keys=None, at=None: forward(x, False, keys, at)
     with pytest.raises(LeakageError, match="later cell"):
         prove_no_leak(model, scheme)
 

@@ -66,12 +66,18 @@ class RatioMask(MaskScheme):
 
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
         n, device = layout.num_tokens, generator.device
-        kept = torch.tensor([int(n * (1 - r)) for r in self.ratios], device=device)
-        count = kept[choose(generator, len(kept), 1 if self.per == "batch" else batch)].expand(batch)
-        order = rand(generator, batch, n).argsort(1)
-        rank = torch.empty_like(order).scatter_(1, order, torch.arange(n, device=device).expand(batch, n))
-        visible = _tokens_to_cells(rank < count[:, None], layout)
-        bound = int(count[0]) if self.per == "batch" and device.type == "cpu" else max(int(n * (1 - r)) for r in self.ratios)
+        kept = [int(n * (1 - r)) for r in self.ratios]
+        pick = choose(generator, len(kept), 1 if self.per == "batch" else batch)
+        noise = rand(generator, batch, n)
+        if device.type == "cpu" and self.per == "batch":  # reading the count costs nothing here, and saves a sort
+            bound = kept[int(pick)]
+            first = noise.topk(bound, dim=1, largest=False, sorted=False).indices
+            tokens = torch.zeros(batch, n, dtype=torch.bool).scatter_(1, first, True)
+        else:
+            bound, order = max(kept), noise.argsort(1)
+            rank = torch.empty_like(order).scatter_(1, order, torch.arange(n, device=device).expand(batch, n))
+            tokens = rank < torch.tensor(kept, device=device)[pick].expand(batch)[:, None]
+        visible = _tokens_to_cells(tokens, layout)
         return MaskSet(visible, _asked(visible, self.predict), max_visible=bound)
 
 
@@ -79,7 +85,8 @@ def _tokens_to_cells(tokens: Tensor, layout: TokenLayout) -> Tensor:
     """``(B, N)`` bool over tokens to ``(B, T, F)`` over the cells they hold."""
     b, s = tokens.shape[0], len(layout.streams)
     grid = tokens.view(b, layout.length, s) if layout.order == "time" else tokens.view(b, s, layout.length).transpose(1, 2)
-    return (grid[..., None] & layout.membership.to(tokens.device)).any(2)
+    absent = torch.zeros(b, layout.length, dtype=torch.bool, device=tokens.device)
+    return torch.stack([absent if o is None else grid[:, :, o] for o in layout.owners], 2)
 
 
 class ModalityMask(MaskScheme):

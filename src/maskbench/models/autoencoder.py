@@ -61,19 +61,21 @@ class Autoencoder(SequenceModel):
         time = self.positions(layout.length)[layout.token_timesteps.to(device)]
         return time + self.stream_embed[side, layout.token_streams.to(device)]
 
-    def states(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+    def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)  # (B, N, D)
         shown = layout.tokens_with(masks.visible)  # (B, N)
         z = self.encode(x, shown, masks.max_visible)
         y = torch.where(shown[..., None], z, self._mask_tokens(layout).to(z.dtype))
         y = self._stream_linear(y, layout) + self._place(layout, 1)
-        return self.decoder(y, keys=padding_keys(window, layout))
+        return self.decoder(y, keys=padding_keys(window, layout), at=at)
 
     def encode(self, x: Tensor, shown: Tensor, bound: int | None) -> Tensor:
         """Encoder states ``(B, N, D)`` of the visible tokens, computed on no more than ``bound`` tokens a row; the rest of the
-        result is undefined."""
+        result is undefined. A bound of N keeps every token in its place, whatever the other rows show."""
+        if bound is not None and bound >= x.shape[1]:
+            return self.encoder(x, keys=shown | ~shown.any(1, keepdim=True))
         count = shown.sum(1)
-        keep = max(1, int(count.max()) if bound is None else min(bound, x.shape[1]))
+        keep = max(1, int(count.max()) if bound is None else bound)
         index = shown.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :keep]  # visible first, in order
         at = index[..., None].expand(-1, -1, x.shape[-1])
         keys = torch.arange(keep, device=x.device) < count[:, None].clamp(min=1)  # a row with nothing visible keeps one blank

@@ -49,7 +49,7 @@ class Decoder(SequenceModel):
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, "gelu", "pre", final_norm)
         initialise(self, "normal" if init == "normal" else "xavier")
 
-    def states(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+    def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         x = layout.to_sequence(self.embed(window.values, masks.visible))  # (B, N, D)
         x = self.drop(x + self.positions(x.shape[1]))
-        return self.trunk(x, causal=True, keys=padding_keys(window, layout))
+        return self.trunk(x, causal=True, keys=padding_keys(window, layout), at=at)

@@ -49,12 +49,12 @@ class Encoder(SequenceModel):
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
 
-    def states(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+    def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         x = layout.to_sequence(self.embed(window.values, masks.visible))  # (B, N, D)
         if self.scale is not None:
             x = x.relu() * self.scale
         x = self.drop(x + self.positions(x.shape[1]))
-        return self.trunk(x, keys=padding_keys(window, layout))
+        return self.trunk(x, keys=padding_keys(window, layout), at=at)
 
 
 def padding_keys(window: Window, layout: TokenLayout) -> Tensor | None:

@@ -33,14 +33,16 @@ class SequenceModel(nn.Module):
         if not self.outputs:
             raise ConfigError(f"a model must predict something: no head is for a factor of {list(layout.spec.names)}")
         self._readouts: dict[tuple[int, Attend, torch.device], list[slice | Tensor]] = {}
+        self._tables: dict[tuple[int, Attend, torch.device], tuple[Tensor, list[int]]] = {}
 
     def head(self, name: str) -> Head:
         """The head of a factor."""
         return cast(Head, self.heads[_key(name)])
 
     @abstractmethod
-    def states(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
-        """Token states ``(B, N, D)`` in the order of ``layout``, which has the window's length."""
+    def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
+        """Token states ``(B, N, D)`` in the order of ``layout``, which has the window's length; those of the tokens ``at``
+        ``(B, M)`` alone, ``(B, M, D)``, where it is given."""
 
     def forward(
         self, window: Window, masks: MaskSet, only: Sequence[str] | None = None, at: Tensor | None = None
@@ -57,16 +59,16 @@ class SequenceModel(nn.Module):
             )
         masks = masks.within(window)
         layout = self.layout.with_length(window.length)
+        names = self.outputs if only is None else only
+        if at is not None:
+            table, twin = self._readout_table(layout, masks.attend, at.device)
+            columns = [twin[layout.column(n)] for n in names]
+            tokens = sorted(set(columns))  # factors that are read at one token share its state
+            h = self.states(window, masks, layout, table[at][:, tokens])  # (B, M, D)
+            return {n: self.head(n)(h[:, tokens.index(c)][:, None]) for n, c in zip(names, columns, strict=True)}
         h = self.states(window, masks, layout)
         where = self._readout(layout, masks.attend, h.device)
-        result = {}
-        for name in only if only is not None else self.outputs:
-            tokens = where[layout.column(name)]
-            picked = h[:, tokens]
-            if at is not None:
-                picked = picked[torch.arange(len(h), device=h.device), at][:, None]
-            result[name] = self.head(name)(picked)
-        return result
+        return {n: self.head(n)(h[:, where[layout.column(n)]]) for n in names}
 
     def readable(self, layout: TokenLayout, attend: Attend) -> Tensor:
         """``(T, F)`` bool: cells that some token may predict (a causal model cannot predict its first token)."""
@@ -79,6 +81,15 @@ class SequenceModel(nn.Module):
             columns = layout.readout(attend).clamp(min=0).T
             self._readouts[key] = [_as_slice(c) or c.to(device) for c in columns]
         return self._readouts[key]
+
+    def _readout_table(self, layout: TokenLayout, attend: Attend, device: torch.device) -> tuple[Tensor, list[int]]:
+        """``(T, F)`` tokens at which cells are read, and per factor the first one that is read at the same tokens."""
+        key = (layout.length, attend, device)
+        if key not in self._tables:
+            table = layout.readout(attend).clamp(min=0)
+            columns = table.T.tolist()
+            self._tables[key] = table.to(device), [columns.index(c) for c in columns]
+        return self._tables[key]
 
     @property
     def num_parameters(self) -> int:

@@ -55,7 +55,8 @@ class Query:
         t = torch.arange(layout.length, device=now.device)[None]
         if attend == "bidirectional":
             task = NamedTask("return" if self.name == "return" else "bc")
-            masks = task.at(now + 1, layout)
+            # A row's sums must not depend on how much its neighbours show, so no token is left out.
+            masks = replace(task.at(now + 1, layout), max_visible=layout.num_tokens)
             if self.name == "goal":
                 shown = (t == goal_at[:, None]) & (goal_at > now)[:, None]
                 masks = replace(masks, visible=masks.visible | cells(layout, {"state": shown}, len(now), now.device))

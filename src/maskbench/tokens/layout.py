@@ -98,12 +98,9 @@ class TokenLayout:
         return s.repeat(self.length) if self.order == "time" else s.repeat_interleave(self.length)
 
     @cached_property
-    def membership(self) -> Tensor:
-        """``(S, F)`` bool: which factors make up which stream."""
-        m = torch.zeros(len(self.streams), len(self.spec), dtype=torch.bool)
-        for i, stream in enumerate(self.streams):
-            m[i, list(stream.columns)] = True
-        return m
+    def owners(self) -> tuple[int | None, ...]:
+        """Per factor the stream that it is part of, None for a factor that is no input."""
+        return tuple(next((i for i, s in enumerate(self.streams) if c in s.columns), None) for c in range(len(self.spec)))
 
     def to_sequence(self, per_stream: Tensor) -> Tensor:
         """``(B, T, S, ...)`` to the token order ``(B, N, ...)``."""
@@ -122,10 +119,9 @@ class TokenLayout:
         Bidirectional models read a cell at its own token. Causal models read it one token earlier, the last position that
         cannot see it. A factor that is no input is read at the last token of its timestep.
         """
-        owner = [next((i for i, s in enumerate(self.streams) if f in s.columns), None) for f in range(len(self.spec))]
         last = len(self.streams) - 1
         rows = [
-            [self.token(t, last) if o is None else self.token(t, o) - (attend == "causal") for o in owner]
+            [self.token(t, last) if o is None else self.token(t, o) - (attend == "causal") for o in self.owners]
             for t in range(self.length)
         ]
         return torch.tensor(rows, dtype=torch.long)

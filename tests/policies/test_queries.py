@@ -1,0 +1,30 @@
+"""A row's answer is the same bits whoever acts beside it and however long their histories are."""
+
+import pytest
+import torch
+from tests.examples import continuous_spec, random_window
+from tests.models.test_information import make
+
+from maskbench.policies.queries import Query
+from maskbench.rollout.invariant import batch_invariant
+from maskbench.tokens.layout import build_layout
+
+
+@pytest.mark.parametrize("name", ["bc", "goal"])
+@pytest.mark.parametrize("kind", ["encoder", "maskdp", "mtm"])
+@pytest.mark.parametrize("inputs", [("state",), ("state", "action")])
+def test_an_answer_does_not_depend_on_the_histories_of_neighbours(kind: str, name: str, inputs: tuple[str, ...]) -> None:
+    layout = build_layout(continuous_spec(7, 3), 12, "factor", inputs=inputs)
+    model = make(kind, layout)
+    window, query = random_window(layout, 4), Query(name)
+
+    def ask(now: list[int]) -> torch.Tensor:
+        at = torch.tensor(now)
+        masks = query.masks(at, torch.full_like(at, 11), layout, "bidirectional", "none")
+        return model(window.rows(torch.arange(len(now))), masks, only=["action"], at=at)["action"][0]
+
+    with torch.no_grad(), batch_invariant():
+        for now in range(12):
+            alone = ask([now])
+            assert torch.equal(alone, ask([now, 11, 3, 0]))
+            assert torch.equal(alone, ask([now, 2]))
