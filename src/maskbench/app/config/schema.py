@@ -110,7 +110,7 @@ class Query:
 
     name: TaskName
     mode: Literal["closed", "open"]
-    history: Count | None
+    history: CountOrNone | None
     target: float | Literal["expert", "nearest"] | None
     temperature: Positive
     greedy: bool
