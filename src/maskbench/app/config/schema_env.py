@@ -64,3 +64,13 @@ class DMControl(EnvNode):
     domain: str
     task: str
     horizon: Steps = 1000
+
+
+@dataclass(frozen=True)
+class BlockPush(EnvNode):
+    """Multimodal block push of Behavior Transformers."""
+
+    target: ClassVar[str] = "maskbench.envs.blockpush.BlockPush"
+
+    horizon: Steps = 300
+    min_yaw: NonNegative = 0.0
