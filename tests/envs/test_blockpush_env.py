@@ -33,7 +33,7 @@ def test_observation_is_the_published_one() -> None:
     ]
     env = family.make()
     state = env.reset(seed=0)[0]["state"]
-    np.testing.assert_array_equal(state[6:10], np.float32([0.3, -0.4, 0.3, -0.4]))
+    np.testing.assert_array_equal(state[6:10], np.array([0.3, -0.4, 0.3, -0.4], np.float32))
     moved = env.step(np.array([0.02, -0.01], np.float32))[0]["state"]
     np.testing.assert_allclose(moved[8:10], (0.32, -0.41), atol=1e-6)
     np.testing.assert_allclose(moved[6:8], moved[8:10], atol=2e-3)
@@ -141,12 +141,12 @@ def test_mistakes_are_refused_with_their_cause() -> None:
     env = BlockPush().make()
     with pytest.raises(EnvError, match="reset before its first step"):
         env.step(np.zeros(2))
-    with pytest.raises(EnvError, match="46 finite numbers"):
-        env.reset(options={"simulator": np.zeros(45)})
+    with pytest.raises(EnvError, match="36 finite numbers"):
+        env.reset(options={"simulator": np.zeros(35)})
     env.reset(seed=0)
     with pytest.raises(EnvError, match="2 finite displacements"):
         env.step(np.array([0.0, np.nan]))
-    for mistake in ({"horizon": 0}, {"min_yaw": 4.0}, {"size": 3}):
+    for mistake in ({"horizon": 0}, {"min_yaw": 4.0}):
         with pytest.raises(ConfigError, match=str(next(iter(mistake)))):
             BlockPush(**mistake)  # type: ignore[arg-type]
 
@@ -166,15 +166,14 @@ def test_describing_the_environment_imports_no_simulator() -> None:
 
 
 def test_picture_shows_zones_blocks_and_rod() -> None:
-    env = BlockPush(size=400).make()
+    env = BlockPush().make()
     state = env.reset(seed=5)[0]["state"].astype(float)
     picture = env.render()
     assert picture.dtype == np.uint8
-    assert picture.shape[1] == 400
-    assert picture.shape[0] % 2 == 0
+    assert picture.shape == (186, 320, 3)
 
     def pixel(x: float, y: float) -> list[int]:
-        scale = 400 / 1.08
+        scale = 320 / 1.08
         return picture[int((x - 0.11) * scale), int((y + 0.54) * scale)].tolist()  # type: ignore[no-any-return]
 
     red, green, rod = pixel(*state[0:2]), pixel(*state[3:5]), pixel(*state[6:8])

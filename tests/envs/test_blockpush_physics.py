@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from maskbench.envs.blockpush.world import BLOCK_SIDE, ROD_RADIUS, World
+from maskbench.envs.blockpush.world import BLOCK_SIDE, PHYSICS_SIZE, ROD_RADIUS, World
 
 pytest.importorskip("mujoco")
 
@@ -42,8 +42,8 @@ def test_nothing_moves_by_itself() -> None:
 
 def test_the_rod_follows_its_command_without_overshoot() -> None:
     seen = push((0.3, -0.4), (0.0, 0.3), 10)[:, 6:]
-    np.testing.assert_allclose(seen[-1], (0.3, -0.1), atol=1e-4)
-    assert (np.diff(seen[:, 1]) > -1e-6).all()
+    np.testing.assert_allclose(seen[-1], (0.3, -0.1), atol=1e-5)
+    assert np.diff(seen[:, 1]).min() > -1e-4
     assert seen[:, 1].max() <= -0.1 + 1e-4
 
 
@@ -92,7 +92,9 @@ def test_mirrored_pushes_have_mirrored_outcomes() -> None:
 
 def test_a_block_stops_with_the_rod() -> None:
     seen = push((0.4 + 0.004, -TOUCH), (0.0, 0.04), 40, rest=30)
-    np.testing.assert_allclose(seen[43:, :3], seen[43:44, :3].repeat(len(seen) - 43, 0), atol=1e-4)
+    drift = np.abs(seen[41:, :3] - seen[40, :3]).max(0)
+    assert drift[:2].max() < 5e-4
+    assert drift[2] < 0.02
 
 
 def test_slow_pushes_end_alike_whatever_their_speed() -> None:
@@ -102,14 +104,21 @@ def test_slow_pushes_end_alike_whatever_their_speed() -> None:
     assert fast[2] == pytest.approx(slow[2], abs=0.1)
 
 
-def test_a_hard_push_coasts_less_than_two_centimetres() -> None:
-    seen = push((0.4, -TOUCH), (0.0, 0.14), 4, rest=20)
-    assert 0.138 < seen[-1, 1] < 0.16
+def test_a_sliding_block_decelerates_by_coulomb_friction() -> None:
+    world = World()
+    world.place((0.3, -0.4), np.stack((BLOCK, ASIDE)))
+    physics = world.physics()
+    physics[PHYSICS_SIZE // 2 + 3] = 1.0
+    world.restore(physics)
+    for _ in range(10):
+        world.step((0.3, -0.4))
+    assert world.read()[1] == pytest.approx(1.0 / (2 * 9.81), rel=0.1)
+    np.testing.assert_allclose(world.physics()[PHYSICS_SIZE // 2 :], 0.0, atol=1e-3)
 
 
 def test_the_rod_does_not_drag_a_block_along() -> None:
     seen = push((0.4, -TOUCH), (0.0, -0.1), 20)
-    np.testing.assert_allclose(seen[-1, :3], BLOCK, atol=2e-4)
+    np.testing.assert_allclose(seen[-1, :3], BLOCK, atol=1e-4)
 
 
 def test_a_block_pushes_the_other_one() -> None:
@@ -120,14 +129,3 @@ def test_a_block_pushes_the_other_one() -> None:
     red, green = world.read()[1], world.read()[4]
     assert green > 0.06
     assert green - red > BLOCK_SIDE - 1e-3
-
-
-def test_blocks_stay_flat_in_demonstrations_of_speed() -> None:
-    """At the expert's top speed a block neither lifts nor tips."""
-    world = World()
-    world.place((0.4, -0.1), np.stack((BLOCK, ASIDE)))
-    for t in range(1, 10):
-        world.step((0.4, -0.1 + 0.035 * t))
-        qpos = world.physics()[:16]
-        assert abs(qpos[4] - BLOCK_SIDE / 2) < 1.5e-3
-        assert np.abs(qpos[6:8]).max() < 0.03

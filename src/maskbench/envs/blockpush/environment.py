@@ -30,7 +30,6 @@ class BlockPush(Environment):
              compare; the registered limit of the original, 350, is never reached there.
     min_yaw: lower end (rad) of the uniform law of the blocks' first yaw, whose upper end is pi. 0 as described; the
              published code swaps two arguments and draws from 1 to pi, so 1 suits checkpoints of the released data.
-    size:    width of pictures, pixels.
 
     Factors: ``state`` (16,), ``action`` (2,) = displacement (m) of the commanded effector position, which is cut to the
     workspace while the action itself is not, ``reward`` and ``physics``, all that an episode needs to continue. Events and
@@ -40,15 +39,13 @@ class BlockPush(Environment):
     queries: ClassVar[tuple[str, ...]] = ("bc", "return")
     success_events: ClassVar[tuple[str, ...]] = ("success",)
 
-    def __init__(self, horizon: int = 300, min_yaw: float = 0.0, size: int = 320) -> None:
+    def __init__(self, horizon: int = 300, min_yaw: float = 0.0) -> None:
         if horizon < 1:
             raise ConfigError(f"horizon must be at least 1; found {horizon}")
         if not 0.0 <= min_yaw <= np.pi:
             raise ConfigError(f"min_yaw must lie between 0 and pi; found {min_yaw}")
-        if size < 32:
-            raise ConfigError(f"pictures need a size of at least 32 pixels; found {size}")
         self.name = "blockpush"
-        self.horizon, self.min_yaw, self.size = horizon, min_yaw, size
+        self.horizon, self.min_yaw = horizon, min_yaw
         parts = (
             ("block1", 0, 3),
             ("block2", 3, 6),
@@ -184,13 +181,13 @@ class BlockPushEnv(gymnasium.Env[Any, Any]):
         return {"state": self._observe(now)}, reward(before, after, success), success, truncated, info
 
     def physics(self) -> np.ndarray:
-        """``(46,)`` float64: simulation, commanded effector position, zone poses and what has been achieved."""
+        """``(36,)`` float64: simulation, commanded effector position, zone poses and what has been achieved."""
         return np.concatenate((self._world.physics(), self._commanded, self._zones.ravel(), self._progress.row()))
 
     def render(self) -> np.ndarray:  # type: ignore[override]
-        """``(H, size, 3)`` uint8 view of the workspace from above: x downwards, y to the right."""
+        """``(186, 320, 3)`` uint8 view of the workspace from above: x downwards, y to the right."""
         now = self._world.read()
-        return draw(self._zones, np.array(now[:6]).reshape(2, 3), now[6:], self._family.size)
+        return draw(self._zones, np.array(now[:6]).reshape(2, 3), now[6:])
 
     def _observe(self, now: tuple[float, ...]) -> np.ndarray:
         return np.array((*now, *self._commanded, *self._zones.ravel()), np.float32)

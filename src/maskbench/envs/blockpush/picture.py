@@ -13,17 +13,17 @@ TABLE: Colour = (243, 241, 236)
 EDGE: Colour = (206, 202, 194)
 BLOCKS: tuple[Colour, Colour] = ((214, 66, 58), (52, 152, 86))
 ROD: Colour = (44, 52, 72)
-MARGIN = 0.04
+WIDTH, MARGIN = 320, 0.04  # pixels, metres
 
 
-def draw(zones: np.ndarray, blocks: np.ndarray, rod: tuple[float, ...], size: int) -> np.ndarray:
-    """``(H, size, 3)`` uint8 with even H, the workspace and a margin: y runs to the right, x downwards.
+def draw(zones: np.ndarray, blocks: np.ndarray, rod: tuple[float, ...]) -> np.ndarray:
+    """``(186, 320, 3)`` uint8, the workspace and a margin: y runs to the right, x downwards.
 
     zones, blocks: ``(2, 3)`` poses, red before green. rod: ``(x, y)``, drawn thicker than it is.
     """
     (low_x, low_y), (high_x, high_y) = LOW, HIGH
     view = high_y - low_y + 2 * MARGIN
-    canvas = Canvas(size, (low_y - MARGIN, low_x - MARGIN), view, EDGE)
+    canvas = Canvas(WIDTH, (low_y - MARGIN, low_x - MARGIN), view, EDGE)
     canvas.box(low_y, low_x, high_y, high_x, TABLE)
     for (x, y, _), colour in zip(zones.tolist(), BLOCKS, strict=True):
         canvas.disc(y, x, TOLERANCE, _mixed(colour, TABLE, 0.72))
