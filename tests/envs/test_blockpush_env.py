@@ -134,6 +134,7 @@ def test_violent_actions_break_nothing() -> None:
         aim = state[0:2] if t // 10 % 2 else state[3:5]
         state = env.step(np.clip(2 * (aim - state[8:10]), -0.1, 0.1))[0]["state"]
         assert np.isfinite(state).all()
+        assert np.abs(env.physics()[[4, 8]] - 0.02).max() < 0.006  # heights: no block lies on the other one
         assert np.abs(state[[2, 5]]).max() <= np.float32(math.pi)
 
 

@@ -19,7 +19,7 @@ from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 #: A saved state: simulation, commanded effector position, zone poses, progress.
 _ROW = PHYSICS_SIZE + 2 + 6 + Progress.SIZE
-#: Layouts that a demonstration may try before its generator is blamed; more than 99 % succeed at once without noise.
+#: Layouts that a demonstration may try before its generator is blamed; more than 98 % succeed at once without noise.
 _ATTEMPTS = 100
 
 
@@ -28,8 +28,8 @@ class BlockPush(Environment):
 
     horizon: steps of 0.1 s after which an episode is truncated. 300 is where published evaluations stop, so their numbers
              compare; the registered limit of the original, 350, is never reached there.
-    min_yaw: lower end (rad) of the uniform law of the blocks' first yaw, whose upper end is pi. 0 as described; the
-             published code swaps two arguments and draws from 1 to pi, so 1 suits checkpoints of the released data.
+    min_yaw: lower end (rad) of the uniform law of the blocks' first yaw, whose upper end is pi. The published code asks for
+             ``uniform(pi)``, which draws between pi and 1: 1 suits checkpoints trained on the released data.
 
     Factors: ``state`` (16,), ``action`` (2,) = displacement (m) of the commanded effector position, which is cut to the
     workspace while the action itself is not, ``reward`` and ``physics``, all that an episode needs to continue. Events and

@@ -3,8 +3,8 @@
 The original moves a simulated arm in PyBullet. Only the vertical rod at its tip touches blocks, so the rod's cross-section
 at half the blocks' height, on two position-controlled slides, takes its place. Its radius of 5 mm gives demonstrations the
 length and the action statistics of the released ones (the original rod, 1 mm, sits on an arm that yields). Blocks slide,
-turn about the vertical and press on the table by their weight, but cannot tilt: free bodies tip over now and then, and the
-observation has no word for it.
+turn about the vertical and press on the table by their weight, but can neither tilt nor hop: free bodies tip over now and
+then, and the observation has no word for it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _REST = 0.019892
 # bit for bit. Elliptic cones with impratio 10 keep resting blocks from creeping.
 _BLOCK = f"""
     <body>
-      <joint type="slide" axis="1 0 0"/><joint type="slide" axis="0 1 0"/><joint type="slide" axis="0 0 1"/>
-      <joint type="hinge" axis="0 0 1"/>
+      <joint type="slide" axis="1 0 0"/><joint type="slide" axis="0 1 0"/>
+      <joint type="slide" axis="0 0 1" range="0 {BLOCK_SIDE / 2 + 0.0005}"/><joint type="hinge" axis="0 0 1"/>
       <geom type="box" size="{BLOCK_SIDE / 2} {BLOCK_SIDE / 2} {BLOCK_SIDE / 2}" mass="0.01"/>
     </body>"""
 _MODEL = f"""
