@@ -37,3 +37,14 @@ def test_opacity_mixes_with_what_lies_below() -> None:
     canvas = Canvas(8, (0, 0), 8, WHITE)
     canvas.box(-1, -1, 9, 9, (55, 155, 255), opacity=0.5)
     assert canvas.image()[4, 4].tolist() == [155, 205, 255]
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5, np.pi / 2, -2.0])
+def test_squares_keep_their_area_and_turn_with_their_angle(angle: float) -> None:
+    canvas = Canvas(160, (0, 0), 10, WHITE)
+    canvas.square(5, 5, 4, angle, BLACK)
+    assert ink(canvas) == pytest.approx(16 / 100, rel=0.01)
+    x, y = 5 + 2.5 * np.cos(angle + np.pi / 4), 5 + 2.5 * np.sin(angle + np.pi / 4)
+    assert canvas.image()[int(16 * y), int(16 * x)].max() == 0
+    x, y = 5 + 2.5 * np.cos(angle), 5 + 2.5 * np.sin(angle)
+    assert canvas.image()[int(16 * y), int(16 * x)].min() == 255

@@ -84,7 +84,7 @@ def play_model(
         factories["model"] = partial(model.policy, asked, slots, environment)
     if references:
         action = environment.spec.with_role("action")[0]
-        factories["random"] = partial(RandomPolicy, action)
+        factories["random"] = partial(RandomPolicy, action, *environment.action_range)
         if recorded:
             factories |= {"zero": partial(ZeroPolicy, action), "replay": partial(ReplayPolicy, recorded)}
     filmed = [r.row for r in plan][:films]

@@ -77,6 +77,9 @@ class Environment(ABC):
     #: Events that mean success; empty where the family has no such notion.
     success_events: ClassVar[tuple[str, ...]] = ("goal", "target", "success")
 
+    #: Range of every dimension of a continuous action, from which uniformly random actions are drawn.
+    action_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+
     #: Raised whenever generated data would come out otherwise, so that cached data of an older generator is not reused.
     data_version: ClassVar[int] = 1
 

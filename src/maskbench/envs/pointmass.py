@@ -90,6 +90,7 @@ class PointMass(Environment):
     """
 
     queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
+    action_range: ClassVar[tuple[float, float]] = (-2.0, 2.0)
     horizon = 50
 
     def __init__(

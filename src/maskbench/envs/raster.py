@@ -34,6 +34,12 @@ class Canvas:
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, opacity: float = 1.0) -> None:
         self._blend(np.maximum(np.maximum(x0 - self._x, self._x - x1), np.maximum(y0 - self._y, self._y - y1)), colour, opacity)
 
+    def square(self, x: float, y: float, side: float, angle: float, colour: Colour) -> None:
+        """A square whose sides are turned by ``angle`` (rad) against the axes."""
+        cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        dx, dy = self._x - x, self._y - y
+        self._blend(np.maximum(np.abs(cos * dx + sin * dy), np.abs(cos * dy - sin * dx)) - side / 2, colour)
+
     def line(self, points: Sequence[Sequence[float]] | np.ndarray, width: float, colour: Colour) -> None:
         """Round-ended strokes through ``points`` (at least two)."""
         distance = np.full(self._pixels.shape[:2], np.inf, np.float32)

@@ -106,19 +106,18 @@ class Table:
 def task_loss_table(losses: Sequence[TaskLoss], brief: bool = False) -> Table:
     """One row a task: its total loss, floor and excess, then the loss of each factor.
 
-    brief: intervals of the totals only, so that the table fits a terminal.
+    brief: totals only, so that the table fits a terminal.
     """
     tasks, factors = (tuple(dict.fromkeys(getattr(x, name) for x in losses)) for name in ("task", "factor"))
     found = {(x.task, x.factor): x for x in losses}
-    ordered = sorted(factors, key=lambda f: f != "total")
+    ordered = [f for f in sorted(factors, key=lambda f: f != "total") if f == "total" or not brief]
     floors = any(x.floor is not None and x.factor == "total" for x in losses)
     rows = []
     for task in tasks:
         cells: list[Cell] = [task]
         for factor in ordered:
             x = found.get((task, factor))
-            plain = brief and factor != "total"
-            cells.append(None if x is None else x.loss if plain else Measured(x.loss, x.low, x.high))
+            cells.append(None if x is None else Measured(x.loss, x.low, x.high))
             if factor == "total" and floors:
                 floor = None if x is None else x.floor
                 cells += [floor, None if floor is None or x is None else x.loss - floor]

@@ -84,3 +84,13 @@ class DMControl(EnvNode):
     horizon: Steps = 1000
     height: Pixels = 240
     width: Pixels = 320
+
+
+@dataclass(frozen=True)
+class BlockPush(EnvNode):
+    """Multimodal block push of Behavior Transformers."""
+
+    target: ClassVar[str] = "maskbench.envs.blockpush.BlockPush"
+
+    horizon: Steps = 300
+    min_yaw: NonNegative = 0.0
