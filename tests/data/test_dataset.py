@@ -109,7 +109,12 @@ def test_files_are_imported_once_until_they_change(tmp_path, monkeypatch):
         def read(self, path):
             reads.append(path)
             return types.SimpleNamespace(
-                spec=SPEC, episodes=lambda: iter(episodes(4, 5)), count=2, licence="CC-BY", provenance="a lab", origin="published"
+                spec=SPEC,
+                episodes=lambda: iter(episodes(4, 5)),
+                count=2,
+                licence="CC-BY",
+                provenance="a lab",
+                origin="published",
             )
 
     importers = types.SimpleNamespace(find_importer=lambda path, format: Importer())

@@ -67,6 +67,21 @@ def _run(command: str, argv: list[str], run_task: RunTask | None) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach main() as they are
     sys.argv = [sys.argv[0], *flags, *overrides]
     hydra.main(version_base="1.3", config_path=str(folder), config_name=command)(_task(command, run_task))()
+    if mode == "multirun":
+        _tabulate(Path(next(o for o in reversed(overrides) if o.startswith("hydra.sweep.dir=")).split("=", 1)[1].strip("'\"")))
+
+
+def _tabulate(folder: Path) -> None:
+    """The finished jobs of a multirun side by side."""
+    from rich.console import Console
+
+    from maskbench.reports.collect import find_runs
+    from maskbench.reports.sweep import write_sweep
+
+    if find_runs(folder):
+        console = Console(stderr=True)
+        console.print(write_sweep(folder).to_rich())
+        console.print(f"tables: {folder}/summary.csv, {folder}/summary.md", soft_wrap=True)
 
 
 def _arguments(argv: list[str]) -> tuple[list[str], list[str], str]:
@@ -122,10 +137,10 @@ def _checked(command: str, overrides: list[str], folder: Path, multirun: bool) -
     composed = [compose(command, job, folder) for job in plain]
     if any(c.overrides != job for c, job in zip(composed, plain, strict=True)):
         overrides = forced(overrides, folder)
-    names = {c.config.experiment.name for c in composed}
-    if len(names) > 1 and not any(o.startswith("hydra.sweep.dir=") for o in overrides):
-        parent = f"{RUN_ROOTS[command]}/multirun/{datetime.now():%Y-%m-%d/%H-%M-%S}"
-        overrides = [*overrides, f"hydra.sweep.dir={parent}"]
+    if not any(o.startswith("hydra.sweep.dir=") for o in overrides):
+        names = {c.config.experiment.name for c in composed}
+        parent = names.pop() if len(names) == 1 else "multirun"
+        overrides = [*overrides, f"hydra.sweep.dir={RUN_ROOTS[command]}/{parent}/{datetime.now():%Y-%m-%d/%H-%M-%S}"]
     return overrides
 
 
