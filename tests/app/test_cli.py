@@ -92,7 +92,6 @@ BAD = {
     "no run to start from": (["model.load_dir=nowhere"], "model.load_dir"),
     "no run to resume": (["resume=nowhere"], "resume"),
     "mask of another length": (["masking=custom", "dataset.window=9"], "expected 9 numbers"),
-    "warm-up longer than training": (["scheduler=cosine", "experiment.num_steps=10"], "scheduler.warmup_steps"),
     "unreadable override": (["experiment.seed"], "expected key=value"),
     "unknown reference": (["experiment.name=${nope}"], "nope"),
     "unknown flag": (["--mutirun"], "Did you mean '--multirun'?"),

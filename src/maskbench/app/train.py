@@ -59,7 +59,8 @@ def _run_once(config: TrainConfig, run_dir: Path) -> float | None:
     steps = _num_steps(config, data, model)
     trainer = Trainer(steps, seed=settings.seed, device=settings.device, **asdict(config.trainer))  # type: ignore[arg-type]
     problem = _problem(config, data, model, trainer)
-    schedule = partial(build_scheduler, num_steps=steps, **asdict(config.scheduler))
+    warmup = min(config.scheduler.warmup_steps, steps // 10)
+    schedule = partial(build_scheduler, num_steps=steps, **{**asdict(config.scheduler), "warmup_steps": warmup})
     optimiser = partial(build_optimizer, **asdict(config.optimizer))
     loggers = build_loggers([config.logger.name], run_dir, project=config.logger.project, mode=config.logger.mode)
     result = trainer.fit(

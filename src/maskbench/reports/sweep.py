@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from maskbench.errors import DataError
-from maskbench.reports.collect import Run, collect, find_runs, read_yaml
+from maskbench.reports.collect import Run, collect, find_runs
 from maskbench.reports.tables import Cell, Measured, Table
 
 #: Rollout metrics worth a column, and those of them that are shown only where an environment has them.
@@ -51,7 +50,10 @@ def write_sweep(folder: Path | str) -> Table:
 
 def _overrides(path: Path) -> dict[str, str]:
     """The command line of a job."""
-    lines: Any = read_yaml(path / ".hydra" / "overrides.yaml") if (path / ".hydra" / "overrides.yaml").is_file() else []
+    from omegaconf import OmegaConf
+
+    saved = path / ".hydra" / "overrides.yaml"
+    lines = OmegaConf.load(saved) if saved.is_file() else []
     pairs = (str(line).lstrip("+").split("=", 1) for line in lines)
     return {k: v for k, v in pairs if not k.startswith("hydra.")}
 

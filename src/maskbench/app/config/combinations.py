@@ -130,12 +130,6 @@ def heads_fit_factors(c: TrainConfig) -> None:
             raise KeyMistake(f"head.{role}.kind", problem)
 
 
-def schedule_fits_steps(c: TrainConfig) -> None:
-    if c.experiment.num_prior_epochs is None and c.scheduler.warmup_steps >= c.experiment.num_steps:
-        problem = f"{c.scheduler.warmup_steps} leaves nothing of experiment.num_steps={c.experiment.num_steps}"
-        raise KeyMistake("scheduler.warmup_steps", problem)
-
-
 def starts_from_one_run(c: TrainConfig) -> None:
     if c.resume is not None and c.model.load_dir is not None:
         raise KeyMistake("resume", "continues a run with its own weights; model.load_dir starts a new one. Give one of them")
@@ -205,7 +199,6 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         tasks_can_be_asked,
         tokens_have_inputs,
         heads_fit_factors,
-        schedule_fits_steps,
         starts_from_one_run,
         query_is_complete,
     ],
