@@ -154,7 +154,7 @@ class Run:
                 name = guard.received or "a signal to another process"
                 raise Interrupted(
                     f"Stopped by {name} after step {self.step} of {settings.num_steps}; the checkpoint is saved. "
-                    f"To go on, run again with resume=True on {self.run_dir}"
+                    f"To go on: python train.py resume={self.run_dir}"
                 )
         if self.saved_step != self.step:
             self._save(best=False)
