@@ -13,7 +13,7 @@ import torch
 from maskbench.app.config.schema import EvalExperiment, Experiment
 from maskbench.app.config.schema import Query as QueryConfig
 from maskbench.app.experiment import Model, load_model
-from maskbench.app.plans import GOAL_STEPS, build_plan
+from maskbench.app.plans import GOAL_STEPS, build_plan, recorded_plan
 from maskbench.data.dataset import Dataset
 from maskbench.envs.base import Environment
 from maskbench.errors import ConfigError, did_you_mean
@@ -70,7 +70,8 @@ def play_model(
 ) -> Played:
     """Rolls the model of ``run_dir`` out, and reference policies on the same rows.
 
-    references: also play uniformly random actions, and for goals from held-out episodes zero actions and the recorded ones.
+    references: also play uniformly random actions; for ``bc`` held-out episodes as recorded (``data``); for goals from
+                held-out episodes zero actions and the recorded ones (``replay``).
     films:      how many episodes to film.
     """
     asked = make_query(query, name)
@@ -95,6 +96,10 @@ def play_model(
         runner = RolloutRunner(environment, factory, workers, slots, frames=filmed if policy == "model" else ())
         records[policy] = runner.run(plan)
         pictures += [list(film) for film in runner.films.values()]
+    again = recorded_plan(data, episodes, settings.seed) if references and data is not None and name == "bc" else None
+    if again is not None:
+        replay = partial(ReplayPolicy, again[1])
+        records["data"] = RolloutRunner(environment, replay, max(1, settings.num_workers), slots).run(again[0])
     metrics = [
         row
         for policy, played in records.items()

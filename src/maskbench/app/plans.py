@@ -102,3 +102,22 @@ def goal_pairs(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, di
         rows.append(PlanRow(row, int(seeds[0]), int(seeds[1]), "goal", goal=goal, budget=steps, start=start))
         actions[row] = np.array(store.array(action)[first : first + steps])
     return EpisodePlan(tuple(rows)), actions
+
+
+def recorded_plan(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, dict[int, np.ndarray]] | None:
+    """Held-out episodes to play again as they were recorded: how well the data's own policy did. None where the data say
+    neither the seed of an episode nor the simulator state that it began in."""
+    store = data.store
+    held_out = data.split.test if len(data.split.test) else data.split.validation
+    simulator = store.spec.with_role("simulator")
+    if not len(held_out) or (not simulator and "env_seed" not in store.meta(int(held_out[0]))):
+        return None
+    chosen = np.random.Generator(np.random.Philox(seed)).permutation(held_out)[:episodes]
+    action = store.spec.with_role("action")[0].name
+    rows, actions = [], {}
+    for row, episode in enumerate(chosen):
+        first, length = int(store.ends[episode] - store.lengths[episode]), int(store.lengths[episode])
+        start = Start(np.array(store.array(simulator[0].name)[first])) if simulator else None
+        rows.append(PlanRow(row, int(store.meta(int(episode)).get("env_seed", 0)), 0, budget=length, start=start))
+        actions[row] = np.array(store.array(action)[first : first + length])
+    return EpisodePlan(tuple(rows)), actions

@@ -34,7 +34,7 @@ LIGHT = Theme("#ffffff", "#1c2430", "#6b7585", "#e4e8ee", ("#2f6fdb", "#d9622b",
 DARK = Theme("#151a21", "#e6eaf0", "#95a0b0", "#2b333e", ("#6ea0ff", "#f08a57", "#4cc5a0", "#d67fca", "#dcb54a", "#86c8f0"))
 
 #: Policies that results are compared with, drawn in grey.
-REFERENCES = ("random", "zero", "replay", "demonstrations", "expert")
+REFERENCES = ("random", "zero", "replay", "data")
 
 
 def learning_curves(curves: Mapping[str, Curve], theme: Theme = LIGHT, most: int = 6) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from maskbench.errors import DataError
 from maskbench.reports.collect import Run, collect, find_runs
@@ -53,7 +54,7 @@ def _overrides(path: Path) -> dict[str, str]:
     from omegaconf import OmegaConf
 
     saved = path / ".hydra" / "overrides.yaml"
-    lines = OmegaConf.load(saved) if saved.is_file() else []
+    lines: Any = OmegaConf.load(saved) if saved.is_file() else []
     pairs = (str(line).lstrip("+").split("=", 1) for line in lines)
     return {k: v for k, v in pairs if not k.startswith("hydra.")}
 
