@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from maskbench.data.normalise import Mode, Normaliser
 from maskbench.data.store import EpisodeStore
 from maskbench.data.windows import WindowSampler
-from maskbench.envs.base import Environment
+from maskbench.envs.base import Environment, Start
 from maskbench.envs.dmc import DMControl
 from maskbench.envs.doorkey import DoorKey
 from maskbench.masking.random import BernoulliMask, RatioMask
@@ -20,7 +21,8 @@ from maskbench.models.encoder import Encoder
 from maskbench.models.heads import HeadChoice, build_heads
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import SequenceModel
-from maskbench.rollout.plan import EpisodePlan
+from maskbench.policies.queries import Query
+from maskbench.rollout.plan import EpisodePlan, PlanRow
 from maskbench.tokens.layout import TokenLayout, build_layout
 
 SEED = 0
@@ -33,7 +35,8 @@ class Case:
     """One workload; both sides of a comparison take everything from here.
 
     batch_size: windows per draw and per optimiser step.
-    plan:       episodes of one timed rollout, asked by ``bc``.
+    plan:       episodes of one timed rollout.
+    query:      what is asked at every step of it.
     slots:      environments that maskbench keeps alive at once (``experiment.num_envs``).
     """
 
@@ -46,6 +49,7 @@ class Case:
     objective: Objective
     batch_size: int
     plan: EpisodePlan
+    query: Query
     slots: int = 16
 
     @property
@@ -65,13 +69,16 @@ def doorkey(episodes: int = 2000, rollouts: int = 128) -> Case:
     torch.manual_seed(SEED)
     network = Encoder(layout, build_heads(layout.spec, 128, {}))
     plan = EpisodePlan.build(rollouts, SEED)
-    return Case("doorkey", environment, store, normaliser, BernoulliMask(), network, Objective(RETURN_WEIGHT), 256, plan)
+    return Case(
+        "doorkey", environment, store, normaliser, BernoulliMask(), network, Objective(RETURN_WEIGHT), 256, plan, Query("bc")
+    )
 
 
-def walker(episodes: int = 8, rollouts: int = 32, budget: int = 50) -> Case:
+def walker(episodes: int = 8, rollouts: int = 64) -> Case:
     """MaskDP's ratios, tokens and heads on walker, T = 32, autoencoder of width 64 with 2 + 1 blocks.
 
-    Exploratory episodes of 1000 steps; rollouts of ``budget`` steps, long enough to shift full windows.
+    Exploratory episodes of 1000 steps; rollouts are MaskDP's closed-loop goal reaching: from a recorded state to one 18 steps
+    later, asked anew at every step from the current state and the goal alone.
     Raises MissingExtraError where dm_control is not installed.
     """
     environment = DMControl("walker", "walk")
@@ -80,15 +87,24 @@ def walker(episodes: int = 8, rollouts: int = 32, budget: int = 50) -> Case:
     torch.manual_seed(SEED)
     network = Autoencoder(layout, build_heads(layout.spec, 64, MASKDP_HEADS, "norm_relu"), 2, 1, 4, 64)
     scheme = RatioMask([0.55])  # the mean of the published ratios, so that every step is the same work
-    plan = EpisodePlan.build(rollouts, SEED, budget=budget)
-    return Case("walker", environment, store, normaliser, scheme, network, Objective(RETURN_WEIGHT), 128, plan)
+    plan = EpisodePlan(tuple(_goal_row(store, row, 18) for row in range(rollouts)))
+    query = Query("goal", history=0)
+    return Case("walker", environment, store, normaliser, scheme, network, Objective(RETURN_WEIGHT), 128, plan, query)
+
+
+def _goal_row(store: EpisodeStore, row: int, steps: int) -> PlanRow:
+    first = 37 * row  # spread over the recorded steps
+    start = Start(np.array(store.array("physics")[first]))
+    return PlanRow(
+        row, row, row, "goal", goal={"state": np.array(store.array("state")[first + steps])}, budget=steps, start=start
+    )
 
 
 CASES: Mapping[str, Callable[..., Case]] = {"doorkey": doorkey, "walker": walker}
 #: Arguments of each case in a smoke run.
 QUICK: Mapping[str, Mapping[str, int]] = {
     "doorkey": {"episodes": 200, "rollouts": 32},
-    "walker": {"episodes": 2, "rollouts": 16, "budget": 36},
+    "walker": {"episodes": 2, "rollouts": 16},
 }
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from benchmarks.cases import SEED, Case
 from maskbench.data.windows import WindowSampler
-from maskbench.policies.model import ModelPolicy
-from maskbench.policies.queries import Query
+from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.rollout.runner import RolloutRunner
 from maskbench.training.bank import TaskBank
 from maskbench.training.masked import MaskedProblem
@@ -36,17 +35,18 @@ def train(case: Case, sampler: WindowSampler, settings: Mapping[str, Any], train
 
 
 def roll_out(case: Case, slots: int) -> list[EpisodeRecord]:
-    """The plan of ``case``, ``slots`` episodes at once, asked by behaviour cloning."""
+    """The plan of ``case``, ``slots`` episodes at once, asked by its query."""
     scheme = case.scheme
     policy = partial(
         ModelPolicy,
         case.network,
         case.layout.spec,
         case.normaliser,
-        Query("bc"),
+        case.query,
         scheme.attend,
         scheme.returns,
         case.environment.horizon,
         slots,
+        ReturnUnits(),
     )
     return RolloutRunner(case.environment, policy, num_slots=slots, progress=False).run(case.plan)

@@ -121,7 +121,7 @@ def train(case: Case, network: SequenceModel, dataset: WindowDataset, settings: 
 
 
 def roll_out(case: Case, network: SequenceModel) -> list[tuple[float, int]]:
-    """Plays the plan of ``case`` by behaviour cloning; return and length of every episode."""
+    """Plays the plan of ``case`` one episode after the other; return and length of each."""
     network.eval()
     env = case.environment.make()
     with torch.no_grad():
@@ -134,12 +134,13 @@ def _episode(case: Case, network: SequenceModel, env: Any, row: PlanRow) -> tupl
     noise = np.random.Generator(np.random.Philox(key=row.policy_seed))
     action = case.layout.spec.with_role("action")[0]
     head = network.head(action.name)
-    observation, _ = env.reset(seed=row.env_seed)
+    options = None if row.start is None else {"simulator": row.start.simulator}
+    observation, _ = env.reset(seed=row.env_seed, options=options)
     states: list[Mapping[str, Any]] = [observation]
     actions: list[Any] = []
     total = 0.0
     for step in range(row.budget or case.environment.horizon):
-        window, masks, now = _question(case, states, actions)
+        window, masks, now = _question(case, states, actions, row)
         answer = network(window, masks)[action.name][0, now]
         uniform = torch.from_numpy(noise.random(head.num_uniforms))
         drawn = case.normaliser.invert(action.name, head.sample(answer, uniform))
@@ -152,10 +153,11 @@ def _episode(case: Case, network: SequenceModel, env: Any, row: PlanRow) -> tupl
     return total, row.budget or case.environment.horizon
 
 
-def _question(case: Case, states: list[Mapping[str, Any]], actions: list[Any]) -> tuple[Window, MaskSet, int]:
-    """Rebuilds the window of the last steps from the episode so far: states up to now, actions before now."""
+def _question(case: Case, states: list[Mapping[str, Any]], actions: list[Any], row: PlanRow) -> tuple[Window, MaskSet, int]:
+    """Rebuilds the window from the episode so far: states up to now, actions before now, and the goal where it will be due."""
     layout = case.layout
-    first = max(0, len(states) - layout.length)
+    history = layout.length if case.query.history is None else case.query.history + 1
+    first = max(0, len(states) - history)
     now = len(states) - 1 - first
     values: dict[str, Tensor] = {}
     visible = torch.zeros(1, layout.length, len(layout.spec), dtype=torch.bool)
@@ -169,7 +171,14 @@ def _question(case: Case, states: list[Mapping[str, Any]], actions: list[Any]) -
         for t, value in enumerate(recorded):
             cells[0, t] = value
             visible[0, t, column] = True
+        if factor.role == "state" and row.goal is not None:
+            due = now + (row.budget or 0) - (len(states) - 1)
+            cells[0, due] = row.goal[factor.name]
+            visible[0, due, column] = True
         values[factor.name] = case.normaliser.apply(factor.name, torch.from_numpy(cells))
         if factor.role == "action":
             predict[0, now, column] = True
-    return Window(values), MaskSet(visible, predict), now
+    valid = None
+    if row.goal is not None:
+        valid = torch.arange(layout.length)[None] <= now + (row.budget or 0) - (len(states) - 1)
+    return Window(values, valid), MaskSet(visible, predict), now

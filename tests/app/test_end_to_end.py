@@ -18,7 +18,9 @@ pytestmark = pytest.mark.slow
 
 
 def run(script: str, *overrides: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(command(script, *overrides), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=500)
+    result = subprocess.run(
+        command(script, *overrides), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=500
+    )
     assert result.returncode == code, result.stderr[-3000:]
     return result
 

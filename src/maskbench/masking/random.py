@@ -69,7 +69,8 @@ class RatioMask(MaskScheme):
         kept = [int(n * (1 - r)) for r in self.ratios]
         pick = choose(generator, len(kept), 1 if self.per == "batch" else batch)
         noise = rand(generator, batch, n)
-        if device.type == "cpu" and self.per == "batch":  # reading the count costs nothing here, and saves a sort
+        even = device.type == "cpu" and self.per == "batch"
+        if even:  # reading the count costs nothing here, and saves a sort
             bound = kept[int(pick)]
             first = noise.topk(bound, dim=1, largest=False, sorted=False).indices
             tokens = torch.zeros(batch, n, dtype=torch.bool).scatter_(1, first, True)
@@ -78,7 +79,7 @@ class RatioMask(MaskScheme):
             rank = torch.empty_like(order).scatter_(1, order, torch.arange(n, device=device).expand(batch, n))
             tokens = rank < torch.tensor(kept, device=device)[pick].expand(batch)[:, None]
         visible = _tokens_to_cells(tokens, layout)
-        return MaskSet(visible, _asked(visible, self.predict), max_visible=bound)
+        return MaskSet(visible, _asked(visible, self.predict), max_visible=bound, even=even)
 
 
 def _tokens_to_cells(tokens: Tensor, layout: TokenLayout) -> Tensor:

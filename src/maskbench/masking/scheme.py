@@ -29,19 +29,21 @@ class MaskSet:
     attend:  which tokens may look at which.
     max_visible: upper bound of visible tokens in any row where the scheme knows it without looking; autoencoders then
              need no synchronisation to size their input.
+    even:    every row shows exactly ``max_visible`` tokens, so that attention needs no mask.
     """
 
     visible: Tensor
     predict: Tensor
     attend: Attend = "bidirectional"
     max_visible: int | None = None
+    even: bool = False
 
     def within(self, window: Window) -> MaskSet:
         """Hides padding and asks nothing of it."""
         if window.valid is None:
             return self
         real = window.valid[..., None]
-        return replace(self, visible=self.visible & real, predict=self.predict & real)
+        return replace(self, visible=self.visible & real, predict=self.predict & real, even=False)
 
 
 class MaskScheme(ABC):

@@ -64,14 +64,15 @@ class Autoencoder(SequenceModel):
     def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)  # (B, N, D)
         shown = layout.tokens_with(masks.visible)  # (B, N)
-        z = self.encode(x, shown, masks.max_visible)
+        z = self.encode(x, shown, masks.max_visible, masks.even)
         y = torch.where(shown[..., None], z, self._mask_tokens(layout).to(z.dtype))
         y = self._stream_linear(y, layout) + self._place(layout, 1)
         return self.decoder(y, keys=padding_keys(window, layout), at=at)
 
-    def encode(self, x: Tensor, shown: Tensor, bound: int | None) -> Tensor:
+    def encode(self, x: Tensor, shown: Tensor, bound: int | None, even: bool = False) -> Tensor:
         """Encoder states ``(B, N, D)`` of the visible tokens, computed on no more than ``bound`` tokens a row; the rest of the
-        result is undefined. A bound of N keeps every token in its place, whatever the other rows show."""
+        result is undefined. With a bound, shapes and kernels depend on it alone: a row's result is the same bits whatever
+        the other rows show. A bound of N also keeps every token in its place."""
         if bound is not None and bound >= x.shape[1]:
             return self.encoder(x, keys=shown | ~shown.any(1, keepdim=True))
         count = shown.sum(1)
@@ -79,7 +80,7 @@ class Autoencoder(SequenceModel):
         index = shown.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :keep]  # visible first, in order
         at = index[..., None].expand(-1, -1, x.shape[-1])
         keys = torch.arange(keep, device=x.device) < count[:, None].clamp(min=1)  # a row with nothing visible keeps one blank
-        ragged = x.is_cuda or not bool(keys.all())
+        ragged = not even and (bound is not None or x.is_cuda or not bool(keys.all()))
         z = self.encoder(x.gather(1, at), keys=keys if ragged else None)
         return torch.zeros_like(x, dtype=z.dtype).scatter(1, at, z)
 

@@ -46,6 +46,12 @@ class Query:
                 f"query.temperature must be positive; found {self.temperature}. For the mode use query.greedy=true"
             )
 
+    def most_visible(self, layout: TokenLayout) -> int:
+        """Tokens that any row can show: the history, the current timestep and a goal. A bound that all rows share, so that a
+        row's sums do not depend on how much its neighbours show."""
+        timesteps = layout.length if self.history is None else self.history + 1 + (self.name == "goal")
+        return min(layout.num_tokens, len(layout.streams) * timesteps)
+
     def masks(self, now: Tensor, goal_at: Tensor, layout: TokenLayout, attend: Attend, returns: Returns) -> MaskSet:
         """Masks for rows whose current timestep is ``now`` ``(B,)`` and whose goal lies at ``goal_at`` ``(B,)`` (a value not
         beyond ``now`` = none).
@@ -55,8 +61,7 @@ class Query:
         t = torch.arange(layout.length, device=now.device)[None]
         if attend == "bidirectional":
             task = NamedTask("return" if self.name == "return" else "bc")
-            # A row's sums must not depend on how much its neighbours show, so no token is left out.
-            masks = replace(task.at(now + 1, layout), max_visible=layout.num_tokens)
+            masks = replace(task.at(now + 1, layout), max_visible=self.most_visible(layout))
             if self.name == "goal":
                 shown = (t == goal_at[:, None]) & (goal_at > now)[:, None]
                 masks = replace(masks, visible=masks.visible | cells(layout, {"state": shown}, len(now), now.device))
