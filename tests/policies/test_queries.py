@@ -10,13 +10,17 @@ from maskbench.rollout.invariant import batch_invariant
 from maskbench.tokens.layout import build_layout
 
 
+@pytest.mark.parametrize("history", [None, 0, 3])
 @pytest.mark.parametrize("name", ["bc", "goal"])
 @pytest.mark.parametrize("kind", ["encoder", "maskdp", "mtm"])
 @pytest.mark.parametrize("inputs", [("state",), ("state", "action")])
-def test_an_answer_does_not_depend_on_the_histories_of_neighbours(kind: str, name: str, inputs: tuple[str, ...]) -> None:
+def test_an_answer_does_not_depend_on_the_histories_of_neighbours(
+    kind: str, name: str, inputs: tuple[str, ...], history: int | None
+) -> None:
     layout = build_layout(continuous_spec(7, 3), 12, "factor", inputs=inputs)
     model = make(kind, layout)
-    window, query = random_window(layout, 4), Query(name)
+    window, query = random_window(layout, 4), Query(name, history=history)
+    last = 11 if history is None else history
 
     def ask(now: list[int]) -> torch.Tensor:
         at = torch.tensor(now)
@@ -24,7 +28,7 @@ def test_an_answer_does_not_depend_on_the_histories_of_neighbours(kind: str, nam
         return model(window.rows(torch.arange(len(now))), masks, only=["action"], at=at)["action"][0]
 
     with torch.no_grad(), batch_invariant():
-        for now in range(12):
+        for now in range(last + 1):
             alone = ask([now])
-            assert torch.equal(alone, ask([now, 11, 3, 0]))
-            assert torch.equal(alone, ask([now, 2]))
+            assert torch.equal(alone, ask([now, last, last // 2, 0]))
+            assert torch.equal(alone, ask([now, min(2, last)]))
