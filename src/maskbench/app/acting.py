@@ -16,7 +16,7 @@ from maskbench.app.experiment import Model, load_model
 from maskbench.app.plans import GOAL_STEPS, build_plan, recorded_plan
 from maskbench.data.dataset import Dataset
 from maskbench.envs.base import Environment
-from maskbench.errors import ConfigError, did_you_mean
+from maskbench.errors import ConfigError, EnvError, did_you_mean
 from maskbench.policies.model import ModelPolicy
 from maskbench.policies.queries import QUERIES, Query
 from maskbench.rollout.metrics import MetricRow, summarise
@@ -25,8 +25,8 @@ from maskbench.rollout.policy import RandomPolicy, ReplayPolicy, ZeroPolicy
 from maskbench.rollout.runner import PolicyFactory, RolloutRunner
 from maskbench.trajectory import EpisodeRecord
 
-#: Episodes shown side by side in a GIF.
-FILMED = 6
+#: Episodes shown side by side in a GIF, and the most pictures of each.
+FILMED, MOST_FRAMES = 6, 100
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,19 @@ def make_query(config: QueryConfig, name: str) -> Query:
         raise ConfigError(f"query={base} asks for no next action, so it cannot be rolled out. {did_you_mean(base, QUERIES)}")
     mode = "open" if name == "goal_open" else config.mode if name == "goal" else "closed"
     return Query(base, mode, config.history, config.temperature, config.greedy)
+
+
+def why_no_films(environment: Environment) -> str | None:
+    """None where the environment can draw itself on this machine, else what is missing."""
+    batch = environment.make_batch(1)
+    batch.reset([0], [0])
+    try:
+        batch.render(0)
+    except EnvError as error:
+        return str(error)
+    finally:
+        batch.close()
+    return None
 
 
 def default_episodes(environment: Environment, name: str) -> int:
@@ -93,7 +106,9 @@ def play_model(
     pictures: list[list[np.ndarray]] = []
     for policy, factory in factories.items():
         workers = max(1, settings.num_workers)
-        runner = RolloutRunner(environment, factory, workers, slots, frames=filmed if policy == "model" else ())
+        shown = filmed if policy == "model" else ()
+        every = max(1, environment.horizon // MOST_FRAMES)
+        runner = RolloutRunner(environment, factory, workers, slots, frames=shown, frame_every=every)
         records[policy] = runner.run(plan)
         pictures += [list(film) for film in runner.films.values()]
     again = recorded_plan(data, episodes, settings.seed) if references and data is not None and name == "bc" else None

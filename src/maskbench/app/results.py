@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -63,20 +62,14 @@ def write_results(
         write_records(p.records, folder / p.query)
         p.plan.save(folder / p.query / "plan.json")
         if p.films:
-            frames = _thinned(grid(p.films))
-            write_video(frames, folder / f"rollouts_{p.query}.gif", fps=4 if len(frames) < 80 else 15)
+            frames = grid(p.films)
+            fps = 4 if len(frames) < 60 else 15
+            write_video(frames, folder / f"rollouts_{p.query}.gif", fps)
             if video:
-                write_video(grid(p.films), folder / f"rollouts_{p.query}.mp4")
+                write_video(frames, folder / f"rollouts_{p.query}.mp4", fps)
     found = collect(run_dir)
     if found.task_losses:
         console.print(task_loss_table(found.task_losses, brief=True).to_rich())
     if found.rollouts:
         console.print(rollout_table(found.rollouts, brief=True).to_rich())
     console.print(f"report: {write_report(run_dir)}", soft_wrap=True)
-
-
-def _thinned(frames: Sequence[np.ndarray], most: int = 120) -> list[np.ndarray]:
-    """At most ``most`` frames, evenly spread, the last one kept: GIFs of long episodes stay small."""
-    if len(frames) <= most:
-        return list(frames)
-    return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from maskbench.app.acting import FILMED, play_model
+from maskbench.app.acting import FILMED, play_model, why_no_films
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.schema import RolloutConfig
 from maskbench.app.experiment import build_dataset, load_model, pick_device
 from maskbench.app.results import write_results
+from maskbench.errors import EnvError
 
 
 def run(config: RolloutConfig, run_dir: Path) -> float | None:
@@ -19,6 +20,9 @@ def run(config: RolloutConfig, run_dir: Path) -> float | None:
     settings = config.experiment
     model = load_model(config.model.load_dir, config.model.which, pick_device(settings.device))
     environment = instantiate(config.env)
+    blind = why_no_films(environment) if settings.record_video else None
+    if blind is not None:
+        raise EnvError(f"experiment.record_video: {blind}")
     data = build_dataset(config.dataset, environment, settings.data_root)
     played = play_model(
         model,

@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from maskbench.app.acting import FILMED, Played, make_query, play_model
+from maskbench.app.acting import FILMED, Played, make_query, play_model, why_no_films
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.schema import TrainConfig
 from maskbench.app.experiment import Model, build_dataset, build_model, build_sampler, load_model, saved_with
@@ -86,12 +86,17 @@ def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None
     window = sampler.fixed(config.evaluation.num_windows, config.evaluation.seed + 1)
     rows = measure(model, build_bank(model, window, config.masking.tasks, config.evaluation.seed + 1))
     played: list[Played] = []
+    blind = why_no_films(model.environment) if config.evaluation.rollout else None
+    if blind is not None:
+        console.print(f"no films: {blind}")
     for name in config.evaluation.rollout if config.experiment.num_eval_eps != 0 else ():
         why = model.refusals(model.environment)[make_query(config.query, name).name]
+        if name == "goal_open" and model.environment.goal(0) is not None and model.environment.horizon > model.layout.length:
+            why = "a plan of a whole episode does not fit the window"
         if why is not None:
             console.print(f"no rollouts of {name}: {why}")
             continue
-        films = 0 if name == "goal_open" else FILMED
+        films = 0 if name == "goal_open" or blind is not None else FILMED
         args = (model, model.environment, data, config.query, name, config.experiment, run_dir, "best")
         played.append(play_model(*args, films=films))
     write_results(console, run_dir, model, data, rows, played, video=config.experiment.record_video)

@@ -29,6 +29,7 @@ class RolloutRunner:
     record_trajectories: keep states, actions and rewards of every episode, and ``final.<factor>``, the state after the
                     last action.
     frames:         plan rows to film; ``films`` holds their pictures after a run.
+    frame_every:    steps between pictures; the first and the last state are always filmed.
     invariant:      run the policy under ``batch_invariant``.
     progress:       a bar on stderr where a human watches.
     """
@@ -39,9 +40,10 @@ class RolloutRunner:
     num_slots: int = 64
     record_trajectories: bool = False
     frames: Collection[int] = ()
+    frame_every: int = 1
     progress: bool = True
     invariant: bool = True
-    #: Row -> ``(length + 1, H, W, 3)`` uint8 pictures of the last run, the first one before any action.
+    #: Row -> ``(pictures, H, W, 3)`` uint8 of the last run, the first one before any action.
     films: dict[int, np.ndarray] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +77,7 @@ class RolloutRunner:
             num_slots=self.num_slots,
             record_trajectories=self.record_trajectories,
             frames=frozenset(self.frames),
+            frame_every=self.frame_every,
             invariant=self.invariant,
         )
 
@@ -85,6 +88,7 @@ class RolloutRunner:
             "num_slots": self.num_slots,
             "record_trajectories": self.record_trajectories,
             "frames": frozenset(self.frames),
+            "frame_every": self.frame_every,
             "invariant": self.invariant,
         }
         dealt = [plan.rows[i::workers] for i in range(workers)]
@@ -114,6 +118,7 @@ def play(
     num_slots: int,
     record_trajectories: bool = False,
     frames: Collection[int] = (),
+    frame_every: int = 1,
     invariant: bool = True,
 ) -> Iterator[tuple[EpisodeRecord, np.ndarray | None]]:
     """Plays ``rows`` in this process; yields each record, with its pictures where filmed, as its episode ends.
@@ -165,9 +170,10 @@ def play(
                 if record_trajectories:
                     cells = {name: value[i] for name, value in before.items()}
                     episode.steps.append({**cells, action_name: np.array(actions[i]), "reward": after.reward[i]})
-                if episode.row.row in frames:
+                ended = bool(after.terminated[i] or after.truncated[i] or episode.length >= episode.limit)
+                if episode.row.row in frames and (ended or episode.length % frame_every == 0):
                     episode.pictures.append(batch.render(slot))
-                if after.terminated[i] or after.truncated[i] or episode.length >= episode.limit:
+                if ended:
                     final = {name: value[i] for name, value in after.observation.items()}
                     yield _record(environment, episode, bool(after.terminated[i]), final)
                     del live[slot]
