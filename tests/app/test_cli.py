@@ -82,7 +82,7 @@ BAD = {
     "bidirectional scheme, causal model": (["masking=unimask", "model=decoder"], "BernoulliMask is bidirectional"),
     "autoencoder on stacked tokens": (["masking=maskdp", "tokens=stacked", "env=walker"], "token per factor"),
     "window longer than episodes": (["dataset.window=11"], "env.horizon=10"),
-    "heads do not divide width": (["model.n_embd=100"], "multiple of model.n_head"),
+    "heads do not divide width": (["model.n_embd=102"], "multiple of model.n_head"),
     "regression of classes": (["head.action.kind=mse"], "is discrete"),
     "normalised classes": (["dataset.normalise.state=standard"], "is discrete"),
     "unknown query": (["evaluation.rollout=[bcc]"], "Did you mean 'bc'?"),
