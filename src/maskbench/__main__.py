@@ -64,6 +64,17 @@ def data_fetch(name: Annotated[str, typer.Argument(help="name from 'data list'")
     fetch_data(name, root)
 
 
+@data.command("export")
+def data_export(
+    path: Annotated[Path, typer.Argument(help="folder of a store")],
+    name: Annotated[str, typer.Argument(help="Minari id of the new data set: namespace/name-v0")],
+) -> None:
+    """Writes a store as a Minari data set ($MINARI_DATASETS_PATH, else Minari's own folder)."""
+    from maskbench.app.data_commands import export_data
+
+    export_data(path, name)
+
+
 @data.command("verify")
 def data_verify(path: Annotated[Path, typer.Argument(help="a store, or a folder of stores")]) -> None:
     """Checks every file against its recorded hash, and every value."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ def list_data(root: Path) -> None:
     from maskbench.data.catalog import catalog
 
     published = Table("name", "what", "format", "size", "licence", title="published data (data fetch <name>)")
+    published.columns[0].no_wrap = True
     for name, entry in sorted(catalog().items()):
         published.add_row(name, entry.title, entry.format, entry.size_text, entry.licence)
     local = Table("store", "environment", "origin", "episodes", "steps", "licence", title=f"stores in {root}")
@@ -71,6 +73,18 @@ def fetch_data(name: str, root: Path) -> None:
     from maskbench.data.fetch import fetch
 
     Console().print(f"{name}: {fetch(name, root)}")
+
+
+def export_data(path: Path, name: str) -> None:
+    """Writes a store as a Minari data set."""
+    from maskbench.data.export_minari import export_minari
+
+    store = _open(path)
+    episodes = (store.episode(i) for i in range(store.num_episodes))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="minari")  # about authors and links that only their owners can fill in
+        folder = export_minari(store.spec, episodes, name, description=store.card.provenance, algorithm=store.card.origin)
+    Console().print(f"written: {folder}")
 
 
 def verify(path: Path) -> None:

@@ -28,7 +28,7 @@ from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.policies.queries import Query, answerable
 from maskbench.tokens.layout import TokenLayout, build_layout
 from maskbench.training import checkpoint
-from maskbench.trajectory import TrajectorySpec, part_slice
+from maskbench.trajectory import MODEL_ROLES, TrajectorySpec, part_slice
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _assemble(
     config: TrainConfig, environment: Environment, spec: TrajectorySpec, normaliser: Normaliser, data_hash: str, origin: str
 ) -> Model:
     length = config.experiment.window_size or config.dataset.window
-    layout = build_layout(spec, length, **asdict(config.tokens))
+    layout = make_layout(config, spec, length)
     scheme: MaskScheme = instantiate(config.masking.train)
     choices = {role: HeadChoice(**asdict(getattr(config.head, key))) for role, key in HEAD_KEYS.items()}
     width = getattr(config.model, "n_embd")  # noqa: B009 - every model of the group has one
@@ -132,6 +132,17 @@ def _assemble(
     network = instantiate(config.model, layout=layout, heads=heads)
     objective = Objective(config.masking.weights, config.masking.reduction)
     return Model(config, environment, spec, normaliser, scheme, network, objective, data_hash, origin)
+
+
+def make_layout(config: TrainConfig, spec: TrajectorySpec, length: int) -> TokenLayout:
+    """Tokens as configured; a factor that is neither an input nor weighed in the loss is no part of them."""
+    tokens, weights = config.tokens, config.masking.weights
+    modelled = [
+        f.name
+        for f in spec.with_role(*MODEL_ROLES)
+        if f.role in tokens.inputs or weights.get(f.name, weights.get(f.role, 1.0)) != 0
+    ]
+    return build_layout(spec, length, **{**asdict(tokens), "factors": tokens.factors or modelled})
 
 
 #: Role -> field of the ``head`` schema (``return`` is a Python keyword).

@@ -24,24 +24,15 @@ def show(overrides: Sequence[str], rows: int, seed: int, save: Path | None) -> N
     if save is not None and save.suffix != ".svg":
         raise ConfigError(f"--save writes SVG; found '{save}', expected a name that ends in .svg")
     config = load("train", overrides)  # refuses mistakes before anything heavy is imported
+    from maskbench.app.experiment import make_layout
     from maskbench.data.returns import return_factor
     from maskbench.masking.preview import Preview
-    from maskbench.tokens.layout import build_layout
     from maskbench.trajectory import TrajectorySpec
 
-    tokens = config.tokens
     spec = instantiate(config.env).spec
     if config.dataset.returns.mode != "none" and not spec.with_role("return"):
         spec = TrajectorySpec((*spec, return_factor(config.dataset.returns.with_time)))
-    layout = build_layout(
-        spec,
-        window_of(config),
-        by=tokens.by,
-        order=tokens.order,
-        inputs=tokens.inputs,
-        factors=tokens.factors,
-        split=tokens.split,
-    )
+    layout = make_layout(config, spec, window_of(config))
     scheme = instantiate(config.masking.train)
     title = f"{type(scheme).__name__} on {config.env.name}"
     preview = Preview.of(title, scheme, layout, rows=rows, seed=seed, visible_only=isinstance(config.model, Autoencoder))

@@ -7,7 +7,6 @@ from xml.sax.saxutils import escape
 
 import torch
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
@@ -67,15 +66,16 @@ class Preview:
     def terminal(self) -> RenderableType:
         """Grids of every row and, for up to 40 tokens, the attention matrix."""
         parts: list[RenderableType] = [Text(self.title, style="bold"), self._legend()]
+        names = [f.name for f in self.layout.spec]
+        wide = max(map(len, names))
+        length = self.layout.length
+        ruler = "".join(f"{t:<5}" for t in range(0, length, 5))[:length] if length > 10 else "".join(map(str, range(length)))
         for row in range(self.rows):
-            table = Table(title=f"row {row}", title_justify="left", box=None, padding=(0, 1), show_header=True)
-            table.add_column("")
-            for t in range(self.layout.length):
-                table.add_column(str(t), justify="center")
-            for c, factor in enumerate(self.layout.spec):
-                glyphs = [Text(*self.cell(row, t, c)[:2]) for t in range(self.layout.length)]
-                table.add_row(factor.name, *glyphs)
-            parts.append(table)
+            lines = [Text(f"{'row ' + str(row):>{wide}}  {ruler}", style="bright_black")]
+            for c, name in enumerate(names):
+                cells = [self.cell(row, t, c)[:2] for t in range(length)]
+                lines.append(Text.assemble(f"{name:>{wide}}  ", *cells))
+            parts.append(Text("\n").join(lines))
         parts.append(self._attention_text())
         return Group(*parts)
 

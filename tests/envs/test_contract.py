@@ -1,0 +1,33 @@
+"""Every environment that configs/env names keeps the contract of ``maskbench.testing.check_env``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maskbench.app.config.compose import load
+from maskbench.app.config.instantiate import instantiate
+from maskbench.testing import check_env
+
+NAMES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "configs" / "env").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_contract_holds(name: str) -> None:
+    if name not in ("doorkey", "doorkey16", "pointmass1", "pointmass2"):
+        pytest.importorskip("mujoco")
+    options = ["env.horizon=40"] if name in ("walker", "cheetah", "quadruped") else []
+    config = load("train", [f"env={name}", *options])
+    environment = instantiate(config.env)
+    assert environment.name == config.env.name
+    random_starts = name not in ("pointmass1", "pointmass2")
+    slow_to_generate = name in ("kitchen",)
+    check_env(
+        environment,
+        episodes=2,
+        render=False,
+        distinct_starts=random_starts,
+        generates=not slow_to_generate,
+        exact_restore=name != "quadruped",
+    )
