@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from maskbench.app.config.compose import load
-from maskbench.app.config.instantiate import instantiate
+from maskbench.app.config.instantiate import arguments, instantiate
+from maskbench.data.dataset import environment_options
 from maskbench.testing import check_env
 
 NAMES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "configs" / "env").glob("*.yaml"))
@@ -21,6 +23,8 @@ def test_the_contract_holds(name: str) -> None:
     config = load("train", [f"env={name}", *options])
     environment = instantiate(config.env)
     assert environment.name == config.env.name
+    assert set(environment_options(environment)) >= {"horizon"} & set(arguments(config.env))
+    json.dumps(environment_options(environment))  # what tells cached data of other arguments apart
     random_starts = name not in ("pointmass1", "pointmass2")
     slow_to_generate = name in ("kitchen",)
     check_env(

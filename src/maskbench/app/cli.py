@@ -66,9 +66,13 @@ def _run(command: str, argv: list[str], run_task: RunTask | None) -> None:
             overrides = _checked(command, overrides, folder, multirun=mode == "multirun")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach main() as they are
     sys.argv = [sys.argv[0], *flags, *overrides]
-    hydra.main(version_base="1.3", config_path=str(folder), config_name=command)(_task(command, run_task))()
-    if mode == "multirun":
-        _tabulate(Path(next(o for o in reversed(overrides) if o.startswith("hydra.sweep.dir=")).split("=", 1)[1].strip("'\"")))
+    run = hydra.main(version_base="1.3", config_path=str(folder), config_name=command)(_task(command, run_task))
+    try:
+        run()
+    finally:  # jobs that failed leave the others' results
+        if mode == "multirun":
+            parent = next(o for o in reversed(overrides) if o.startswith("hydra.sweep.dir=")).split("=", 1)[1]
+            _tabulate(Path(parent.strip("'\"")))
 
 
 def _tabulate(folder: Path) -> None:

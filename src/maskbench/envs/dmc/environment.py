@@ -36,31 +36,31 @@ class DMControl(Environment):
     def __init__(self, domain: str, task: str, horizon: int = 1000, height: int = 240, width: int = 320) -> None:
         if domain not in DOMAINS:
             raise ConfigError(f"no dm_control domain is called '{domain}'. {did_you_mean(domain, DOMAINS)}")
-        self.domain = DOMAINS[domain]
-        if task not in self.domain.tasks:
-            raise ConfigError(f"the domain '{domain}' has no task '{task}'. {did_you_mean(task, self.domain.tasks)}")
+        self.body = DOMAINS[domain]
+        if task not in self.body.tasks:
+            raise ConfigError(f"the domain '{domain}' has no task '{task}'. {did_you_mean(task, self.body.tasks)}")
         if horizon < 1:
             raise ConfigError(f"horizon must be at least 1; found {horizon}")
-        self.name, self.task, self.horizon = domain, task, horizon
+        self.name, self.domain, self.task, self.horizon = domain, domain, task, horizon
         self.height, self.width = height, width
-        self.reward = self.domain.tasks[task]
+        self.reward = self.body.tasks[task]
         self.spec = TrajectorySpec(
             (
-                Factor("state", "continuous", "state", (self.domain.observation_size,), parts=self.domain.parts),
-                Factor("action", "continuous", "action", (self.domain.action_size,)),
+                Factor("state", "continuous", "state", (self.body.observation_size,), parts=self.body.parts),
+                Factor("action", "continuous", "action", (self.body.action_size,)),
                 Factor("reward", "continuous", "reward", (1,)),
-                Factor("physics", "continuous", "simulator", (self.domain.physics_size,)),
+                Factor("physics", "continuous", "simulator", (self.body.physics_size,)),
             )
         )
 
     def make(self) -> DMControlEnv:
         """One environment; raises MissingExtraError where mujoco or dm_control is not installed. Needs no OpenGL to step."""
-        return DMControlEnv(self, Simulator(self.domain))
+        return DMControlEnv(self, Simulator(self.body))
 
     def make_batch(self, num_slots: int) -> LoopedBatch:
         """Slots that share one compiled model, each with its own simulation state."""
-        first = Simulator(self.domain)
-        others = [Simulator(self.domain, first.model) for _ in range(num_slots - 1)]
+        first = Simulator(self.body)
+        others = [Simulator(self.body, first.model) for _ in range(num_slots - 1)]
         return LoopedBatch([DMControlEnv(self, simulator) for simulator in (first, *others)])
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
@@ -70,7 +70,7 @@ class DMControl(Environment):
         env = self.make()
         for i in range(episodes):
             rng = np.random.default_rng([seed, i])
-            actions = coloured_actions(rng, self.horizon, self.domain.action_size, colour, scale)
+            actions = coloured_actions(rng, self.horizon, self.body.action_size, colour, scale)
             values = {f.name: np.empty((self.horizon, *f.shape), f.dtype) for f in self.spec}
             values["action"][:] = actions
             observation, _ = env.reset(seed=int(rng.integers(2**32)))
@@ -88,11 +88,11 @@ class DMControl(Environment):
         Raises DataError for rows of another size.
         """
         physics = np.asarray(physics, np.float64)
-        if physics.ndim != 2 or physics.shape[1] != self.domain.physics_size:
-            raise DataError(f"'{self.name}' saves {self.domain.physics_size} numbers a state; found an array {physics.shape}")
+        if physics.ndim != 2 or physics.shape[1] != self.body.physics_size:
+            raise DataError(f"'{self.name}' saves {self.body.physics_size} numbers a state; found an array {physics.shape}")
         if not len(physics):
             return np.empty(0, np.float32)
-        features = Simulator(self.domain).features_of(physics)
+        features = Simulator(self.body).features_of(physics)
         return np.asarray(self.reward(*features.T), np.float32)
 
 
@@ -109,7 +109,7 @@ class DMControlEnv(gymnasium.Env[Any, Any]):
         self.observation_space = gymnasium.spaces.Dict({"state": gymnasium.spaces.Box(-np.inf, np.inf, state, np.float32)})
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, action, np.float32)
         self.render_mode = "rgb_array"
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / family.domain.seconds)}
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / family.body.seconds)}
         self._steps = -1
 
     def reset(
@@ -144,7 +144,7 @@ class DMControlEnv(gymnasium.Env[Any, Any]):
         self._simulator.close()
 
     def _checked(self, row: Any) -> np.ndarray:
-        physics, size = np.asarray(row, np.float64), self._family.domain.physics_size
+        physics, size = np.asarray(row, np.float64), self._family.body.physics_size
         if physics.shape != (size,) or not np.isfinite(physics).all():
             raise EnvError(f"'{self._family.name}' starts from {size} finite numbers; found an array {physics.shape}")
         return physics
