@@ -39,11 +39,15 @@ class Style:
     jitter: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def goto(arm: Arm, position: np.ndarray, rotation: np.ndarray, grip: float, lead: float, within: float = 0.03, patience: int = 25) -> Actions:
-    """Moves the hand ``within`` metres of ``position``."""
-    for _ in range(patience):
-        if np.linalg.norm(position - arm.tip) < within:
+def goto(arm: Arm, position: np.ndarray, rotation: np.ndarray, grip: float, lead: float, within: float = 0.03) -> Actions:
+    """Moves the hand ``within`` metres of ``position``, or until something stops it."""
+    best, stalled = np.inf, 0
+    while stalled < 4:
+        distance = float(np.linalg.norm(position - arm.tip))
+        if distance < within:
             return
+        stalled = 0 if distance < best - 0.004 else stalled + 1
+        best = min(best, distance)
         yield arm.reach(position, rotation, grip, lead)
 
 
@@ -81,17 +85,24 @@ def light_switch(arm: Arm, style: Style) -> Actions:
         yield arm.reach(np.array([arm.tip[0] - 0.15, switch[1] - 0.03, switch[2]]), FORWARD, CLOSED, 0.08 * style.speed)
 
 
+DEEP, R, PUSH, CLOSE, LEAD = 0.026, 0.0, 0.35, 3, 0.1
+
+
 def _burner(mark: str, joint: int, height: float) -> Callable[[Arm, Style], Actions]:
     def skill(arm: Arm, style: Style) -> Actions:
         knob = arm.site(mark)
-        yield from goto(arm, knob * [1, 0, 1] + [-0.07, 0.49, height] + style.jitter, FORWARD, CLOSED, 0.16 * style.speed, 0.04)
-        yield from goto(arm, knob + [-0.06, -0.032, height], FORWARD, CLOSED, 0.10 * style.speed, 0.02)
-        for _ in range(35):
+        yield from goto(arm, knob + [0.0, -0.13, R] + style.jitter, FORWARD, OPEN, 0.16 * style.speed, 0.04)
+        grasp = knob + [0.0, -DEEP, R]
+        yield from goto(arm, grasp, FORWARD, OPEN, 0.10 * style.speed, 0.012)
+        for _ in range(CLOSE):
+            yield arm.reach(grasp, FORWARD, CLOSED, 0.05)
+        for _ in range(20):
             angle = -arm.data.qpos[joint]
-            if angle > 0.8:
-                return
-            target = [knob[0] + 0.045 * np.sin(angle) + 0.1, knob[1] - 0.032, knob[2] + height * np.cos(angle) - 0.03 * np.sin(angle)]
-            yield arm.reach(np.array(target), FORWARD, CLOSED, 0.16)
+            if angle > 0.75:
+                break
+            yield arm.reach(grasp, _about_y(FORWARD, angle + PUSH), CLOSED, LEAD)
+        for _ in range(3):
+            yield arm.reach(arm.tip + [0.0, -0.1, 0.0], _about_y(FORWARD, angle), OPEN, 0.1)
 
     return skill
 
@@ -152,6 +163,11 @@ def _turned(vector: np.ndarray, angle: float) -> np.ndarray:
 def _about_z(rotation: np.ndarray, angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ rotation
+
+
+def _about_y(rotation: np.ndarray, angle: float) -> np.ndarray:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]) @ rotation
 
 
 SKILLS: Mapping[str, Callable[[Arm, Style], Actions]] = {
