@@ -24,6 +24,7 @@ SLANTED = np.array([[0.0, 1.0, 0.0], [_HALF, 0.0, _HALF], [_HALF, 0.0, -_HALF]])
 MICROWAVE_POSTURE = np.array([-1.015, -1.49, 1.776, -1.601, 0.924, 0.832, 0.844])
 KETTLE_POSTURE = np.array([-0.289, -0.962, 2.408, -2.906, 0.42, 1.622, 1.798])
 
+HZ = -0.08
 HINGE_AXIS, MICROWAVE_AXIS = np.array([-0.224, 0.71]), np.array([-1.128, 0.455])
 
 
@@ -61,18 +62,22 @@ def posture(arm: Arm, joints: np.ndarray, grip: float, within: float = 0.15, pat
 
 def home(arm: Arm, style: Style) -> Actions:
     """Back to the posture in which episodes begin."""
-    yield from posture(arm, START[:7], CLOSED)
+    yield from posture(arm, START[:7], CLOSED, within=0.3)
 
 
 def slide_cabinet(arm: Arm, style: Style) -> Actions:
     handle = arm.site("slide_site")
-    joint = 19
-    yield from goto(arm, np.array([handle[0] - 0.08, 0.47, 2.52]) + style.jitter, FORWARD, CLOSED, 0.16 * style.speed, 0.05)
-    yield from goto(arm, np.array([handle[0] - 0.08, handle[1] - 0.02, 2.55]), FORWARD, CLOSED, 0.12 * style.speed)
+    yield from goto(arm, handle + SA + style.jitter, FORWARD, OPEN, 0.16 * style.speed, 0.05)
+    yield from goto(arm, handle + SB, FORWARD, OPEN, 0.12 * style.speed, 0.025)
     for _ in range(40):
-        if arm.data.qpos[joint] > 0.25:
-            return
-        yield arm.reach(arm.tip * [1, 0, 0] + [0.2, handle[1] - 0.02, 2.55], FORWARD, CLOSED, 0.10 * style.speed)
+        if arm.data.qpos[19] > 0.2:
+            break
+        yield arm.reach(np.array([arm.tip[0] + 0.2, handle[1] + SB[1], handle[2] + SB[2]]), FORWARD, OPEN, 0.12 * style.speed)
+    for _ in range(2):
+        yield arm.reach(arm.tip + [0.0, -0.15, 0.0], FORWARD, OPEN, 0.15)
+
+
+SA, SB = np.array([0.0, -0.13, -0.15]), np.array([0.0, -0.02, -0.135])
 
 
 def light_switch(arm: Arm, style: Style) -> Actions:
@@ -85,13 +90,14 @@ def light_switch(arm: Arm, style: Style) -> Actions:
         yield arm.reach(np.array([arm.tip[0] - 0.15, switch[1] - 0.03, switch[2]]), FORWARD, CLOSED, 0.08 * style.speed)
 
 
-DEEP, R, PUSH, CLOSE, LEAD = 0.026, 0.0, 0.35, 3, 0.1
+DEEP, R, PUSH, CLOSE, LEAD = 0.028, 0.0, 0.35, 3, 0.1
 
 
 def _burner(mark: str, joint: int, height: float) -> Callable[[Arm, Style], Actions]:
     def skill(arm: Arm, style: Style) -> Actions:
         knob = arm.site(mark)
-        yield from goto(arm, knob + [0.0, -0.13, R] + style.jitter, FORWARD, OPEN, 0.16 * style.speed, 0.04)
+        yield from goto(arm, knob + [0.0, -0.13, R] + style.jitter, FORWARD, OPEN, 0.16 * style.speed, 0.05)
+        yield from goto(arm, knob + [0.0, -0.095, R], FORWARD, OPEN, 0.16 * style.speed, 0.015)
         grasp = knob + [0.0, -DEEP, R]
         yield from goto(arm, grasp, FORWARD, OPEN, 0.10 * style.speed, 0.012)
         for _ in range(CLOSE):
@@ -109,15 +115,15 @@ def _burner(mark: str, joint: int, height: float) -> Callable[[Arm, Style], Acti
 
 def hinge_cabinet(arm: Arm, style: Style) -> Actions:
     handle = arm.site("hinge_site2")
-    yield from goto(arm, handle + [0.0, -0.16, -0.07] + style.jitter, FORWARD, OPEN, 0.16 * style.speed, 0.04)
-    yield from goto(arm, handle + [0.0, -0.012, -0.05], FORWARD, OPEN, 0.10 * style.speed, 0.02)
+    yield from goto(arm, handle + [0.0, -0.16, HZ - 0.02] + style.jitter, FORWARD, OPEN, 0.16 * style.speed, 0.04)
+    yield from goto(arm, handle + [0.0, -0.012, HZ], FORWARD, OPEN, 0.10 * style.speed, 0.02)
     for _ in range(3):
-        yield arm.reach(handle + [0.0, -0.012, -0.05], FORWARD, CLOSED, 0.05)
+        yield arm.reach(handle + [0.0, -0.012, HZ], FORWARD, CLOSED, 0.05)
     start = arm.tip
     radius = start[:2] - HINGE_AXIS
     for _ in range(45):
         angle = float(arm.data.qpos[21])
-        if angle > 1.3:
+        if angle > 1.2:
             break
         yield arm.reach(np.array([*HINGE_AXIS + _turned(radius, angle + 0.25), start[2]]), _about_z(FORWARD, 0.5 * angle), CLOSED, 0.10 * style.speed)
     for _ in range(3):
