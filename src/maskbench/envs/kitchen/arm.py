@@ -24,11 +24,13 @@ class Arm:
     """The arm of ``env``. Positions are metres in the world, rotations ``(3, 3)`` with the hand's axes as columns:
     x = up when pointing forward, y = along which the fingers open, z = where the hand points. ``tip`` is the model's
     ``end_effector`` site; the fingertips reach 5 cm further along z.
+
+    pace: fraction of the largest action that free motion may use.
     """
 
-    def __init__(self, env: KitchenEnv) -> None:
+    def __init__(self, env: KitchenEnv, pace: float = 1.0) -> None:
         mujoco = self._mujoco = import_mujoco("The expert of 'kitchen'")
-        self.env = env
+        self._env, self._stride = env, pace * REACH
         self.model, self.data = env.simulator.model, env.simulator.data
         self._trial: Any = mujoco.MjData(self.model)
         self._site = self.model.site("end_effector").id
@@ -45,9 +47,18 @@ class Arm:
         """``(3,)`` position of a named mark on a handle, knob or switch."""
         return np.array(self.data.site(name).xpos)
 
+    @property
+    def joints(self) -> np.ndarray:
+        """``(7,)`` true posture, radians."""
+        return np.array(self.data.qpos[:7])
+
+    def position(self, joint: int) -> float:
+        """One of the 30 true positions."""
+        return float(self.data.qpos[joint])
+
     def rest(self) -> None:
         """Forgets the last aim: the next one starts from where the arm is."""
-        self.aim = np.array(self.data.qpos[:7])
+        self.aim = self.joints
 
     def reach(self, position: np.ndarray, rotation: np.ndarray, grip: float, lead: float) -> np.ndarray:
         """``(9,)`` action towards a pose; the aim is at most ``lead`` metres ahead of the hand, which is also how hard it
@@ -61,7 +72,7 @@ class Arm:
 
     def bend(self, posture: np.ndarray, grip: float, step: float = 0.3) -> np.ndarray:
         """``(9,)`` action towards a posture ``(7,)``, the aim at most ``step`` rad ahead in any joint."""
-        here = self.data.qpos[:7]
+        here = self.joints
         way = posture - here
         self.aim = here + way * min(1.0, step / max(float(np.abs(way).max()), 1e-9))
         return self._towards(self.aim, grip)
@@ -69,9 +80,8 @@ class Arm:
     def solve(self, start: np.ndarray, position: np.ndarray, rotation: np.ndarray, rounds: int = 12) -> np.ndarray:
         """``(7,)`` posture whose hand is at a pose, by damped least squares from ``start``, leaning towards the first posture."""
         mujoco, model, trial = self._mujoco, self.model, self._trial
-        posture = np.array(start)
-        error, turn = np.empty(6), np.empty(4)
-        target, now, back = np.empty(4), np.empty(4), np.empty(4)
+        posture, error = np.array(start), np.empty(6)
+        target, now, back, turn = np.empty((4, 4))
         mujoco.mju_mat2Quat(target, rotation.ravel())
         for _ in range(rounds):
             trial.qpos[:7] = posture
@@ -99,9 +109,9 @@ class Arm:
 
         Joints that are far keep their proportions; the reading's error, which the control law adds, is taken off again.
         """
-        here, reading = self.data.qpos[:9], self.env.reading[:9]
+        here, reading = self.data.qpos[:9], self._env.reading[:9]
         way = posture - here[:7]
-        way = way * min(1.0, REACH / max(float(np.abs(way).max()), 1e-9))
+        way *= min(1.0, self._stride / max(float(np.abs(way).max()), 1e-9))
         load = self.data.qfrc_bias[:7] / _STIFFNESS
         target = np.concatenate((here[:7] + way + load, (grip, grip)))
         return np.asarray(np.clip((target - reading) / REACH, -1.0, 1.0), np.float32)

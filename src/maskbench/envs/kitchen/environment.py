@@ -81,6 +81,47 @@ class Kitchen(Environment):
         others = [Simulator(first.model) for _ in range(num_slots - 1)]
         return LoopedBatch([KitchenEnv(self, simulator) for simulator in (first, *others)])
 
+    def generate(  # type: ignore[override]  # named options: a misspelt one is refused
+        self,
+        episodes: int,
+        seed: int,
+        orders: Mapping[str, float] | Sequence[str] | None = None,
+        action_noise: float = 0.02,
+        jitter: float = 0.01,
+        slowest: float = 0.85,
+        max_length: int | None = None,
+        attempts: int = 10,
+    ) -> Iterator[Episode]:
+        """Demonstrations of the scripted expert that do everything their order asks for, and end with it.
+
+        orders:       which tasks in which order, as letters (``"mkls"``): a list, or a mapping to relative frequencies;
+                      None takes those of ``expert.ORDERS`` that hold chosen tasks only.
+        action_noise: standard deviation of Gaussian noise on the actions, which are cut to [-1, 1] again and stored as executed.
+        jitter:       half width of the uniform noise on way-points, metres; one draw an episode.
+        slowest:      the pace of an episode is drawn from [slowest, 1].
+        max_length:   longer episodes are rejected; None takes the horizon. Human recordings have 161 to 409 steps.
+        attempts:     an order is tried so often with other noise, jitter and pace before EnvError says that it fails.
+        Raises ConfigError for options that cannot be.
+        """
+        from maskbench.envs.kitchen.expert import Recipe, choose_orders, demonstrate
+
+        length = self.horizon if max_length is None else max_length
+        recipe = Recipe(action_noise, jitter, slowest, length)
+        names, chances = choose_orders(orders, self.tasks)
+        env = Kitchen(length, self.tasks, self.noise).make()
+        for i in range(episodes):
+            order = names[np.random.default_rng([seed, i]).choice(len(names), p=chances)]
+            for attempt in range(attempts):
+                episode = demonstrate(env, self.spec, order, recipe, np.random.default_rng([seed, i, attempt]))
+                if episode is not None:
+                    break
+            else:
+                raise EnvError(
+                    f"the expert failed at the order '{order}' in {attempts} attempts of at most {length} steps. "
+                    "Raise max_length or attempts, or leave this order out"
+                )
+            yield episode
+
     def goal(self, env_seed: int) -> Mapping[str, np.ndarray]:
         """Positions that complete the chosen tasks, the same for every seed; nothing is asked of the rest."""
         wanted = np.full(60, np.nan, np.float32)
