@@ -78,7 +78,7 @@ class Arm:
         return self._towards(self.aim, grip)
 
     def solve(self, start: np.ndarray, position: np.ndarray, rotation: np.ndarray, rounds: int = 12) -> np.ndarray:
-        """``(7,)`` posture whose hand is at a pose, by damped least squares from ``start``, leaning towards the first posture."""
+        """Posture ``(7,)`` with the hand at a pose, by damped least squares from ``start``; leans towards the first posture."""
         mujoco, model, trial = self._mujoco, self.model, self._trial
         posture, error = np.array(start), np.empty(6)
         target, now, back, turn = np.empty((4, 4))

@@ -96,7 +96,7 @@ class Kitchen(Environment):
 
         orders:       which tasks in which order, as letters (``"mkls"``): a list, or a mapping to relative frequencies;
                       None takes those of ``expert.ORDERS`` that hold chosen tasks only.
-        action_noise: standard deviation of Gaussian noise on the actions, which are cut to [-1, 1] again and stored as executed.
+        action_noise: standard deviation of Gaussian noise on actions, which are cut to [-1, 1] again and stored as executed.
         jitter:       half width of the uniform noise on way-points, metres; one draw an episode.
         slowest:      the pace of an episode is drawn from [slowest, 1].
         max_length:   longer episodes are rejected; None takes the horizon. Human recordings have 161 to 409 steps.

@@ -11,20 +11,18 @@ import numpy as np
 
 from maskbench.envs.kitchen.arm import Arm
 from maskbench.envs.kitchen.environment import KitchenEnv
-from maskbench.envs.kitchen.skills import SKILLS, Actions, Style, home
+from maskbench.envs.kitchen.skills import PLAIN, SKILLS, Actions, Style, home
 from maskbench.envs.kitchen.tasks import LETTERS, TASKS, completed
 from maskbench.errors import ConfigError, did_you_mean
 from maskbench.trajectory import Episode, TrajectorySpec
 
+_ORDERS = """
+    mkls mkbl mkth kbls mbtl klsh mlsh kbts mksh btls tlsh kmbs bkts mtlh
+    lsmk tbkl kshl bmsl htkm slbt mbhk ltks hkmb tskb lhbm stmh bhlk shkt
+"""
 #: Demonstrated orders with their relative frequencies: unequal ones of 4.69 bits, as measured on the 566 human recordings.
-ORDERS: Mapping[str, float] = {
-    order: 0.95**rank
-    for rank, order in enumerate(
-        ["mkls", "mkbl", "mkth", "kbls", "mbtl", "klsh", "mlsh", "kbts", "mksh", "btls", "tlsh", "kmbs"]
-        + ["bkts", "mtlh", "lsmk", "tbkl", "kshl", "bmsl", "htkm", "slbt", "mbhk", "ltks", "hkmb", "tskb"]
-        + ["lhbm", "stmh", "bhlk", "shkt"]
-    )
-}
+ORDERS: Mapping[str, float] = {order: 0.95**rank for rank, order in enumerate(_ORDERS.split())}
+_PLACE = {name: i for i, name in enumerate(TASKS)}
 
 
 class KitchenExpert:
@@ -35,7 +33,7 @@ class KitchenExpert:
     The expert reads the simulation (poses, gravity), not the observation. It adds no noise of its own.
     """
 
-    def __init__(self, env: KitchenEnv, order: str, style: Style = Style(), pace: float = 1.0, tries: int = 2) -> None:
+    def __init__(self, env: KitchenEnv, order: str, style: Style = PLAIN, pace: float = 1.0, tries: int = 2) -> None:
         check_order(order)
         self._arm, self._style, self._tries = Arm(env, pace), style, tries
         self._tasks = [LETTERS[letter].name for letter in order]
@@ -70,9 +68,7 @@ class Recipe:
             )
 
 
-def demonstrate(
-    env: KitchenEnv, spec: TrajectorySpec, order: str, recipe: Recipe, rng: np.random.Generator
-) -> Episode | None:
+def demonstrate(env: KitchenEnv, spec: TrajectorySpec, order: str, recipe: Recipe, rng: np.random.Generator) -> Episode | None:
     """One episode of ``order`` with everything else drawn from ``rng``; None where a task is left undone.
 
     ``meta``: the order, and per task the timestep whose action completed it.
@@ -131,6 +127,3 @@ def check_order(order: str) -> None:
             raise ConfigError(f"the order '{order}' holds '{letter}', which is no task. {did_you_mean(letter, LETTERS)}")
     if not order or len(set(order)) < len(order):
         raise ConfigError(f"an order names at least one task and each once; found '{order}'")
-
-
-_PLACE = {name: i for i, name in enumerate(TASKS)}

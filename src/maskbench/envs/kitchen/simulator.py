@@ -22,14 +22,15 @@ REACH = 2.0 * SECONDS
 #: Limits of the joint targets: seven arm joints (rad), two fingers (m).
 LOW = np.array([-2.9, -1.8, -2.9, -3.1, -2.9, 0.0, -2.9, 0.0, 0.0])
 HIGH = np.array([2.9, 1.8, 2.9, 0.0, 2.9, 3.8, 2.9, 0.04, 0.04])
-#: The position that every episode starts from: robot 9, objects 21.
-START = np.array(
-    [1.48388023e-01, -1.76848573e00, 1.84390296e00, -2.47685760e00, 2.60252026e-01, 7.12533105e-01, 1.59515394e00]
-    + [4.79267505e-02, 3.71350919e-02, -2.66279850e-04, -5.18043486e-05, 3.12877220e-05, -4.51199853e-05, -3.90842156e-06]
-    + [-4.22629655e-05, 6.28065475e-05, 4.04984708e-05, 4.62730939e-04, -2.26906415e-04, -4.65501369e-04, -6.44129196e-03]
-    + [-1.77048263e-03, 1.08009684e-03, -2.69397440e-01, 3.50383255e-01, 1.61944683e00, 1.00618764e00, 4.06395120e-03]
-    + [-6.62095997e-03, -2.68278933e-04]
-)
+_START = """
+    1.48388023e-01 -1.76848573e+00 1.84390296e+00 -2.47685760e+00 2.60252026e-01 7.12533105e-01 1.59515394e+00
+    4.79267505e-02 3.71350919e-02
+    -2.66279850e-04 -5.18043486e-05 3.12877220e-05 -4.51199853e-05 -3.90842156e-06 -4.22629655e-05 6.28065475e-05
+    4.04984708e-05 4.62730939e-04 -2.26906415e-04 -4.65501369e-04 -6.44129196e-03 -1.77048263e-03 1.08009684e-03
+    -2.69397440e-01 3.50383255e-01 1.61944683e+00 1.00618764e+00 4.06395120e-03 -6.62095997e-03 -2.68278933e-04
+    """
+#: The position ``(30,)`` that every episode starts from: robot 9, objects 21.
+START = np.array(_START.split(), np.float64)
 #: Largest reading error of each position at noise 1.
 AMPLITUDE = np.array([0.1] * 9 + [0.005] * 2 + [0.0005] * 6 + [0.005] * 3 + [0.1] * 3 + [0.005] * 3 + [0.1] * 3 + [0.005])
 
@@ -75,7 +76,6 @@ class Simulator:
         """``(height, width, 3)`` uint8; EnvError where no OpenGL library is installed."""
         if self._camera is None:
             self._camera = Camera(self.model, "view", height, width)
-        self._mujoco.mj_kinematics(self.model, self.data)  # poses lag one of the 40 substeps behind positions
         return self._camera.picture(self.data)
 
     def close(self) -> None:

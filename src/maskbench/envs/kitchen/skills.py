@@ -42,7 +42,14 @@ class Style:
     lead: float = 1.0
 
 
+PLAIN = Style()
+
 Skill = Callable[[Arm, Style], Actions]
+
+
+def by(x: float, y: float, z: float) -> np.ndarray:
+    """``(3,)`` offset in metres: right, forward, up as seen from the robot."""
+    return np.array([x, y, z])
 
 
 def goto(arm: Arm, position: np.ndarray, rotation: np.ndarray, grip: float, lead: float, within: float = 0.03) -> Actions:
@@ -86,8 +93,8 @@ def _burner(mark: str, joint: int) -> Skill:
     def skill(arm: Arm, style: Style) -> Actions:
         """Straddles the knob's bar and twists."""
         knob = arm.site(mark)
-        front, at = knob + (0.0, -0.095, 0.0), knob + (0.0, -0.028, 0.0)
-        yield from goto(arm, front + (0.0, -0.035, 0.0) + style.jitter, FORWARD, OPEN, _FREE * style.lead, within=0.05)
+        front, at = knob + by(0.0, -0.095, 0.0), knob + by(0.0, -0.028, 0.0)
+        yield from goto(arm, front + by(0.0, -0.035, 0.0) + style.jitter, FORWARD, OPEN, _FREE * style.lead, within=0.05)
         yield from goto(arm, front, FORWARD, OPEN, _FREE * style.lead, within=0.015)
         yield from goto(arm, at, FORWARD, OPEN, 0.10 * style.lead, within=0.012)
         yield from grasp(arm, at, FORWARD)
@@ -108,7 +115,7 @@ def light_switch(arm: Arm, style: Style) -> Actions:
     switch = arm.site("light_site")
     front = np.array([switch[0] + 0.09, 0.47, switch[2]])
     yield from goto(arm, front + style.jitter, FORWARD, CLOSED, _FREE * style.lead, within=0.05)
-    yield from goto(arm, switch + (0.08, -0.035, 0.0), FORWARD, CLOSED, 0.12 * style.lead)
+    yield from goto(arm, switch + by(0.08, -0.035, 0.0), FORWARD, CLOSED, 0.12 * style.lead)
     for _ in range(30):
         if arm.position(17) < -0.62:
             return
@@ -118,22 +125,22 @@ def light_switch(arm: Arm, style: Style) -> Actions:
 def slide_cabinet(arm: Arm, style: Style) -> Actions:
     """Straddles the lower end of the handle, below an open hinge cabinet, and drags it to the right."""
     handle = arm.site("slide_site")
-    at = handle + (0.0, -0.02, -0.135)
-    yield from goto(arm, handle + (0.05, -0.13, -0.2) + style.jitter, FORWARD, OPEN, _FREE * style.lead, within=0.05)
+    at = handle + by(0.0, -0.02, -0.135)
+    yield from goto(arm, handle + by(0.05, -0.13, -0.2) + style.jitter, FORWARD, OPEN, _FREE * style.lead, within=0.05)
     yield from goto(arm, at, FORWARD, OPEN, 0.12 * style.lead, within=0.025)
     for _ in range(40):
         missed = arm.tip[0] > arm.site("slide_site")[0] + 0.1
         if arm.position(19) > 0.25 or missed:
             break
         yield arm.reach(np.array([arm.tip[0] + 0.2, at[1], at[2]]), FORWARD, OPEN, 0.12 * style.lead)
-    yield from goto(arm, arm.tip + (0.0, -0.11, -0.02), FORWARD, OPEN, 0.12)
+    yield from goto(arm, arm.tip + by(0.0, -0.11, -0.02), FORWARD, OPEN, 0.12)
 
 
 def hinge_cabinet(arm: Arm, style: Style) -> Actions:
     """Grasps the handle of the right door and follows its circle, no further than needed: an open door is an obstacle."""
     handle = arm.site("hinge_site2")
-    at = handle + (0.0, -0.012, -0.08)
-    yield from goto(arm, handle + (0.0, -0.16, -0.1) + style.jitter, FORWARD, OPEN, _FREE * style.lead, within=0.04)
+    at = handle + by(0.0, -0.012, -0.08)
+    yield from goto(arm, handle + by(0.0, -0.16, -0.1) + style.jitter, FORWARD, OPEN, _FREE * style.lead, within=0.04)
     yield from goto(arm, at, FORWARD, OPEN, 0.10 * style.lead, within=0.02)
     yield from grasp(arm, at, FORWARD)
     radius, height = arm.tip[:2] - HINGE_AXIS, arm.tip[2]
@@ -148,7 +155,7 @@ def hinge_cabinet(arm: Arm, style: Style) -> Actions:
 
 def microwave(arm: Arm, style: Style) -> Actions:
     """Grasps the handle from above, deep enough not to slip, and follows the door's circle."""
-    at = arm.site("microhandle_site") + (0.0, 0.02, 0.10)
+    at = arm.site("microhandle_site") + by(0.0, 0.02, 0.10)
     yield from bend(arm, MICROWAVE_POSTURE, OPEN, within=0.15)
     yield from goto(arm, at, SLANTED, OPEN, 0.10 * style.lead, within=0.02)
     yield from grasp(arm, at, SLANTED)
