@@ -300,6 +300,8 @@ def test_mistakes_are_refused_with_their_cause() -> None:
         env.step(np.zeros(9))
     with pytest.raises(EnvError, match="97 finite numbers"):
         env.reset(options={"simulator": np.zeros(96)})
+    with pytest.raises(EnvError, match="two numbers >= 0"):
+        env.reset(options={"simulator": np.full(97, -1.0)})
     env.reset(seed=0)
     with pytest.raises(EnvError, match="9 finite joint velocities"):
         env.step(np.full(9, np.nan))

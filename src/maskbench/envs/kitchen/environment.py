@@ -34,7 +34,7 @@ class Kitchen(Environment):
     continues exactly.
     Events of a step that completes a task for the first time, judged on true positions: ``task:<name>``,
     ``route:<letter>`` (so that the mode of an episode is its sequence of tasks) and ``tasks:<n>`` (n tasks done so far).
-    Success means four tasks, what every demonstration does.
+    Success means four tasks, what every demonstration does; where fewer are chosen, nothing counts as success.
     Raises ConfigError for unknown or repeated tasks and impossible numbers.
     """
 
@@ -111,7 +111,7 @@ class Kitchen(Environment):
         env = Kitchen(length, self.tasks, self.noise).make()
         for i in range(episodes):
             order = names[np.random.default_rng([seed, i]).choice(len(names), p=chances)]
-            for attempt in range(attempts):
+            for attempt in range(1, attempts + 1):
                 episode = demonstrate(env, self.spec, order, recipe, np.random.default_rng([seed, i, attempt]))
                 if episode is not None:
                     break
@@ -221,4 +221,6 @@ class KitchenEnv(gymnasium.Env[Any, Any]):
         physics = np.asarray(row, np.float64)
         if physics.shape != (_EDGES[-1],) or not np.isfinite(physics).all():
             raise EnvError(f"'kitchen' starts from {_EDGES[-1]} finite numbers; found an array {physics.shape}")
+        if (physics[_EDGES[2] : _EDGES[4]] < 0).any():
+            raise EnvError(f"'kitchen' addresses its noise by two numbers >= 0; found {physics[_EDGES[2] : _EDGES[4]]}")
         return physics
