@@ -27,7 +27,9 @@ def announce(console: Console, model: Model, data: Dataset, run_dir: Path) -> No
     table = Table(box=None, show_header=False, padding=(0, 1))
     layout, card, sizes = model.layout, data.store.card, data.split
     parts = f"{len(sizes.train)} train, {len(sizes.validation)} validation, {len(sizes.test)} test"
-    tokens = f"{layout.num_tokens} tokens of {layout.length} timesteps ({', '.join(s.name for s in layout.streams)})"
+    streams = [s.name for s in layout.streams]
+    named = ", ".join(streams) if len(streams) <= 6 else f"{len(streams)} a timestep"
+    tokens = f"{layout.num_tokens} tokens of {layout.length} timesteps ({named})"
     table.add_row("environment", model.environment.name)
     table.add_row("data", f"{card.name} ({card.origin}): {card.episodes} episodes, {card.steps} steps; {parts}")
     table.add_row("masking", f"{type(model.scheme).__name__}, {model.scheme.attend} attention")

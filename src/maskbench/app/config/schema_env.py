@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from maskbench.app.config.decode import Bound
 from maskbench.app.config.node import Node
 
+KitchenTask = Literal["bottom_burner", "top_burner", "light_switch", "slide_cabinet", "hinge_cabinet", "microwave", "kettle"]
 Steps = Annotated[int, Bound(least=1)]
 Pixels = Annotated[int, Bound(least=1)]
 NonNegative = Annotated[float, Bound(least=0)]
@@ -94,3 +95,16 @@ class BlockPush(EnvNode):
 
     horizon: Steps = 300
     min_yaw: NonNegative = 0.0
+
+
+@dataclass(frozen=True)
+class Kitchen(EnvNode):
+    """Franka kitchen of RPL, D4RL and BeT."""
+
+    target: ClassVar[str] = "maskbench.envs.kitchen.Kitchen"
+
+    horizon: Steps = 280
+    tasks: tuple[KitchenTask, ...] = get_args(KitchenTask)
+    noise: NonNegative = 0.1
+    height: Steps = 240
+    width: Steps = 320
