@@ -132,6 +132,7 @@ def _checked(command: str, overrides: list[str], folder: Path, multirun: bool) -
 
     if multirun and any(o.startswith("resume=") for o in overrides):
         raise ConfigError("resume continues one run; leave -m out")
+    _refuse_used_folder(overrides)
     overrides = prepare(command, overrides)
     if not multirun:
         if "sweep=optuna" in overrides:
@@ -146,6 +147,17 @@ def _checked(command: str, overrides: list[str], folder: Path, multirun: bool) -
         parent = names.pop() if len(names) == 1 else "multirun"
         overrides = [*overrides, f"hydra.sweep.dir={RUN_ROOTS[command]}/{parent}/{datetime.now():%Y-%m-%d/%H-%M-%S}"]
     return overrides
+
+
+def _refuse_used_folder(overrides: list[str]) -> None:
+    """A folder chosen by hand must not hold a run already: Hydra would write over its configuration."""
+    for key in ("hydra.run.dir", "hydra.sweep.dir"):
+        for chosen in (o.split("=", 1)[1].strip("'\"") for o in overrides if o.startswith(f"{key}=")):
+            used = next(Path(chosen).glob("**/.hydra"), None) if Path(chosen).is_dir() else None
+            if used is not None:
+                raise ConfigError(
+                    f"{key}: '{chosen}' already holds a run ({used.parent}); name another folder, or resume=<run>"
+                )
 
 
 def _task(command: str, run_task: RunTask | None) -> Callable[[DictConfig], float | None]:
