@@ -9,7 +9,6 @@ from typing import Any
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import saved_config
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
-from maskbench.app.config.schema_env import DoorKey
 from maskbench.app.config.schema_masking import CausalMask, CustomMask, Mixture, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder, Decoder
 
@@ -121,7 +120,7 @@ def tokens_have_inputs(c: TrainConfig) -> None:
 
 
 def heads_fit_factors(c: TrainConfig) -> None:
-    discrete = isinstance(c.env, DoorKey)
+    discrete = c.env.discrete
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
         fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins")
         if head.kind not in fitting:
@@ -150,7 +149,7 @@ def data_is_there(c: TrainConfig | EvalConfig) -> None:
 
 
 def normalise_fits_factors(c: TrainConfig) -> None:
-    if isinstance(c.env, DoorKey):
+    if c.env.discrete:
         for role, kind in c.dataset.normalise.items():
             if kind != "none":
                 problem = f"the {role} of env={c.env.name} is discrete; expected none, found {kind}"

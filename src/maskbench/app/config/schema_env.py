@@ -19,6 +19,8 @@ class EnvNode(Node):
     """An environment; ``name`` is how run folders and results call it."""
 
     labels: ClassVar[tuple[str, ...]] = ("name",)
+    #: States and actions are classes, not numbers.
+    discrete: ClassVar[bool] = False
 
     name: str
 
@@ -28,6 +30,7 @@ class DoorKey(EnvNode):
     """Key-door gridworld of uniMASK."""
 
     target: ClassVar[str] = "maskbench.envs.doorkey.DoorKey"
+    discrete: ClassVar[bool] = True
 
     size: Annotated[int, Bound(least=4)] = 4
     horizon: Steps = 10
