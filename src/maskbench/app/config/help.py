@@ -12,7 +12,7 @@ INTRODUCTION = {
   python train.py                                     uniMASK on the key-door gridworld
   python train.py env=pointmass1 masking=bet          another world, another scheme (with its model, tokens and head)
   python train.py masking=single masking.train.name=goal
-  python train.py paper=maskdp/walker_tiny            a published run
+  python train.py paper=maskdp/goal_quick             a published run, sized for two cores
   python train.py debug=fast                          a whole run in seconds; also debug=overfit, debug=profile
   python train.py -m experiment.seed=0,1,2 masking=unimask,bert
   python train.py -m sweep=optuna launcher=joblib     search sweep.params
@@ -42,7 +42,7 @@ SETTINGS = {
   model.n_embd=128 model.n_layer=2  size of the model
   optimizer.lr=1e-4                 learning rate
   trainer.precision=bf16            on CPUs and GPUs that have it
-  evaluation.rollout=[bc,goal]      let the model act while it trains""",
+  evaluation.rollout=[bc,goal]      queries by which the trained model acts""",
     "eval": """  model.which=best                  best | last checkpoint
   part=test                         train | validation | test episodes
   tasks=[bc,goal]                   tasks to ask; null = those of the run
