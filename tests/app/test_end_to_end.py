@@ -147,6 +147,14 @@ def test_any_scheme_meets_any_environment(tmp_path: Path) -> None:
     assert all(r["bc return"] for r in rows if r["masking"] in ("bert", "unimask", "gpt", "bet"))
 
 
+def test_two_processes_train_one_run(tmp_path: Path) -> None:
+    run("train.py", "debug=fast", "trainer=ddp", "evaluation=losses", "hydra.run.dir=run", cwd=tmp_path)
+    steps = [int(r["step"]) for r in table(tmp_path / "run" / "metrics.csv")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 20
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_bet_finds_both_routes_of_the_point_mass(tmp_path: Path) -> None:
     run("train.py", "env=pointmass1", "masking=bet", "experiment.num_steps=4000", "hydra.run.dir=run", cwd=tmp_path)
     assert measured(tmp_path / "run", "bc", "success") >= 0.9

@@ -150,7 +150,10 @@ def _checked(command: str, overrides: list[str], folder: Path, multirun: bool) -
 
 
 def _refuse_used_folder(overrides: list[str]) -> None:
-    """A folder chosen by hand must not hold a run already: Hydra would write over its configuration."""
+    """A folder chosen by hand must not hold a run already: Hydra would write over its configuration. The further processes of
+    a data-parallel run share the first one's folder."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return
     for key in ("hydra.run.dir", "hydra.sweep.dir"):
         for chosen in (o.split("=", 1)[1].strip("'\"") for o in overrides if o.startswith(f"{key}=")):
             used = next(Path(chosen).glob("**/.hydra"), None) if Path(chosen).is_dir() else None

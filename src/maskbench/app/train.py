@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,6 +19,7 @@ from maskbench.app.experiment import Model, build_dataset, build_model, build_sa
 from maskbench.app.results import announce, write_results
 from maskbench.app.tasks import build_bank, measure
 from maskbench.data.dataset import Dataset
+from maskbench.errors import ConfigError
 from maskbench.models.leakage import prove_no_leak
 from maskbench.training import checkpoint
 from maskbench.training.loggers import build_loggers
@@ -53,8 +55,9 @@ def _run_once(config: TrainConfig, run_dir: Path) -> float | None:
     if config.model.load_dir is not None:
         checkpoint.load_weights(model.network, config.model.load_dir, config.model.which)
     prove_no_leak(model.network, model.scheme)
-    announce(console, model, data, run_dir)
-    _point_latest(run_dir)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        announce(console, model, data, run_dir)
+        _point_latest(run_dir)
 
     steps = _num_steps(config, data, model)
     trainer = Trainer(steps, seed=settings.seed, device=settings.device, **asdict(config.trainer))  # type: ignore[arg-type]
@@ -103,17 +106,18 @@ def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None
 
 
 def _problem(config: TrainConfig, data: Dataset, model: Model, trainer: Trainer) -> MaskedProblem:
-    device = trainer.fabric.device
-    train = build_sampler(config, data, "train", model.layout, device)
+    device, world = trainer.fabric.device, trainer.fabric.world_size
+    if config.experiment.batch_size % world:
+        raise ConfigError(f"experiment.batch_size={config.experiment.batch_size} cannot be shared by {world} processes evenly")
+    share = replace(config, experiment=replace(config.experiment, batch_size=config.experiment.batch_size // world))
+    train = build_sampler(share, data, "train", model.layout, device)
     part = "validation" if len(data.split.validation) else "train"
     held_out = build_sampler(config, data, part, model.layout, device)
     window = held_out.fixed(config.evaluation.num_windows, config.evaluation.seed)
     bank = build_bank(model, window, config.masking.tasks, config.evaluation.seed, with_scheme=True)
     batches = train if config.experiment.num_prior_epochs is None else Epochs(train)
-    settings = config.experiment
-    return MaskedProblem(
-        batches, model.scheme, model.objective, bank, settings.batch_size, settings.seed, trainer.fabric.world_size
-    )
+    settings = share.experiment
+    return MaskedProblem(batches, model.scheme, model.objective, bank, settings.batch_size, settings.seed, world)
 
 
 def _num_steps(config: TrainConfig, data: Dataset, model: Model) -> int:
