@@ -192,7 +192,8 @@ class ModelPolicy:
         if self.query.greedy or head.num_uniforms == 0:
             return head.mode(params)
         u = np.stack([self._generator(int(s)).random(head.num_uniforms) for s in slots])
-        return head.sample(params, torch.as_tensor(u, device=self.device), self.query.temperature)
+        noise = torch.as_tensor(u, device="cpu" if self.device.type == "mps" else self.device)  # MPS has no float64
+        return head.sample(params, noise, self.query.temperature)
 
     def _generator(self, slot: int) -> np.random.Generator:
         generator = self.noise[slot]

@@ -91,9 +91,11 @@ class TaskBank:
             terms, asked = objective.cells(model, self.window.rows(rows), part)
             names = list(terms)
             cells = [asked[:, :, layout.column(n)] for n in names]
-            loss = [sum(v.double() for v in terms[n].values()) for n in names]
-            summed.append(torch.stack([torch.where(c, v, 0.0).sum(1) for c, v in zip(cells, loss, strict=True)], 1))
-            counts.append(torch.stack([c.sum(1).double() for c in cells], 1))
+            loss = [torch.stack(list(terms[n].values())).sum(0) for n in names]
+            summed.append(
+                torch.stack([torch.where(c, v, 0.0).cpu().double().sum(1) for c, v in zip(cells, loss, strict=True)], 1)
+            )
+            counts.append(torch.stack([c.sum(1).cpu().double() for c in cells], 1))
         return names, torch.cat(summed), torch.cat(counts)
 
 

@@ -43,8 +43,8 @@ class Head(nn.Module):
         """Most likely value, ``(..., *shape)``."""
 
     def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """A value drawn with the given uniforms ``(..., U)`` on [0, 1): sampling is a pure function of its noise, so that
-        every episode owns its own. Deterministic heads return their mode."""
+        """A value drawn with the given float64 uniforms ``(..., U)`` on [0, 1): sampling is a pure function of its noise, so
+        that every episode owns its own. Deterministic heads return their mode."""
         return self.mode(params)
 
     #: Uniform numbers that one sample consumes.
@@ -56,5 +56,7 @@ class Head(nn.Module):
 
 def draw_class(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     """Class indices ``(...)`` by inverting the cumulative distribution at ``uniform`` ``(...)``; float64 throughout."""
+    if logits.device.type == "mps":  # has no float64
+        return draw_class(logits.cpu(), uniform.cpu(), temperature).to(logits.device)
     cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
     return (cumulative < uniform[..., None] * cumulative[..., -1:]).sum(-1)

@@ -77,5 +77,5 @@ class GaussianHead(Head):
 
     def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
         mean, std = self.moments(params)
-        noise = torch.special.ndtri(uniform.double().clamp(1e-12, 1 - 1e-12)).to(mean.dtype)
+        noise = torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12)).to(mean)
         return (mean + temperature * std * noise).unflatten(-1, self.factor.shape)
