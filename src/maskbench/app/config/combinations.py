@@ -36,6 +36,7 @@ def _schemes(scheme: SchemeNode) -> Iterator[SchemeNode]:
 
 
 def attention_fits_model(c: TrainConfig) -> None:
+    """A scheme and its model must follow the same attention rule."""
     causal = {isinstance(s, CausalMask) for s in _schemes(c.masking.train)}
     if len(causal) > 1:
         raise KeyMistake("masking.train.schemes", "a mixture cannot hold causal and bidirectional schemes")
@@ -47,6 +48,7 @@ def attention_fits_model(c: TrainConfig) -> None:
 
 
 def mixture_is_complete(c: TrainConfig) -> None:
+    """A mixture needs schemes, and weights for all of them or for none."""
     scheme = c.masking.train
     if not isinstance(scheme, Mixture):
         return
@@ -58,6 +60,7 @@ def mixture_is_complete(c: TrainConfig) -> None:
 
 
 def autoencoder_has_whole_tokens(c: TrainConfig) -> None:
+    """An autoencoder drops tokens whole, so factors may not share one."""
     if isinstance(c.model, Autoencoder) and c.tokens.by == "timestep":
         raise KeyMistake(
             "tokens.by",
@@ -66,12 +69,14 @@ def autoencoder_has_whole_tokens(c: TrainConfig) -> None:
 
 
 def heads_divide_width(c: TrainConfig) -> None:
+    """Attention heads split the width evenly."""
     n_embd, n_head = getattr(c.model, "n_embd", 1), getattr(c.model, "n_head", 1)
     if n_embd % n_head:
         raise KeyMistake("model.n_embd", f"must be a multiple of model.n_head; found {n_embd} and {n_head}")
 
 
 def window_fits_episode(c: TrainConfig) -> None:
+    """A window may not be longer than the episodes that are generated."""
     window, horizon = window_of(c), getattr(c.env, "horizon", None)
     if horizon is not None and c.dataset.path is None:
         if window > horizon:
@@ -83,6 +88,7 @@ def window_fits_episode(c: TrainConfig) -> None:
 
 
 def window_fits_masks(c: TrainConfig) -> None:
+    """Tasks about neighbouring timesteps, spans and hand-written masks must fit the window."""
     window = window_of(c)
     pairs = [t for t in c.masking.tasks if t in PAIRWISE]
     if window < 2 and pairs:
@@ -102,6 +108,7 @@ def window_fits_masks(c: TrainConfig) -> None:
 
 
 def tasks_can_be_asked(c: TrainConfig) -> None:
+    """A task may only show roles that are tokens."""
     tasks = c.masking.tasks
     if "return" in tasks and c.dataset.returns.mode == "none":
         raise KeyMistake("masking.tasks", "task 'return' needs returns-to-go, but dataset.returns.mode is none")
@@ -113,6 +120,7 @@ def tasks_can_be_asked(c: TrainConfig) -> None:
 
 
 def tokens_have_inputs(c: TrainConfig) -> None:
+    """Something must become a token, and bins need whole actions."""
     if not c.tokens.inputs:
         raise KeyMistake("tokens.inputs", "expected at least one of return, goal, prompt, state, action; found none")
     if c.tokens.by == "dimension" and c.head.action.kind == "bins":
@@ -120,6 +128,7 @@ def tokens_have_inputs(c: TrainConfig) -> None:
 
 
 def heads_fit_factors(c: TrainConfig) -> None:
+    """Regression is for numbers, classes are for classes."""
     discrete = c.env.discrete
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
         fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins")
@@ -130,6 +139,7 @@ def heads_fit_factors(c: TrainConfig) -> None:
 
 
 def starts_from_one_run(c: TrainConfig) -> None:
+    """A run resumes, or starts from the weights of another, not both."""
     if c.resume is not None and c.model.load_dir is not None:
         raise KeyMistake("resume", "continues a run with its own weights; model.load_dir starts a new one. Give one of them")
     if c.model.load_dir is not None:
@@ -137,18 +147,21 @@ def starts_from_one_run(c: TrainConfig) -> None:
 
 
 def name_is_a_folder(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
+    """The name of an experiment becomes a folder."""
     name = c.experiment.name
     if not name or "/" in name or "\\" in name or name in (".", ".."):
         raise KeyMistake("experiment.name", f"names a folder below the run folders; found '{name}'")
 
 
 def data_is_there(c: TrainConfig | EvalConfig) -> None:
+    """Recorded episodes must exist before anything starts."""
     path = c.dataset.path
     if path is not None and not any((Path(folder) / path).exists() for folder in (".", c.experiment.data_root)):
         raise KeyMistake("dataset.path", f"'{path}' does not exist; null generates episodes with the environment's expert")
 
 
 def normalise_fits_factors(c: TrainConfig) -> None:
+    """Classes have no scale."""
     if c.env.discrete:
         for role, kind in c.dataset.normalise.items():
             if kind != "none":
@@ -157,6 +170,7 @@ def normalise_fits_factors(c: TrainConfig) -> None:
 
 
 def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
+    """The parts of a split may not exceed the episodes."""
     split, total = c.dataset.split, c.dataset.generate.episodes
     parts = (split.train, split.validation, split.test)
     if parts.count(None) > 1:
@@ -169,6 +183,7 @@ def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
 
 
 def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
+    """A query has the target that it needs, and a history that fits the window."""
     query: Query = c.query
     if query.name == "return" and query.target is None:
         raise KeyMistake("query.target", "query 'return' needs a target: a number, expert or nearest")

@@ -37,6 +37,8 @@ class SchemeNode(Node):
 
 @dataclass(frozen=True)
 class NamedTask(SchemeNode):
+    """One task of the table of named tasks."""
+
     target: ClassVar[str] = "maskbench.masking.tasks.NamedTask"
 
     name: TaskName
@@ -46,6 +48,8 @@ class NamedTask(SchemeNode):
 
 @dataclass(frozen=True)
 class BernoulliMask(SchemeNode):
+    """Independent cells: BERT, uniMASK."""
+
     target: ClassVar[str] = "maskbench.masking.random.BernoulliMask"
 
     p: Fraction | None = None
@@ -56,6 +60,8 @@ class BernoulliMask(SchemeNode):
 
 @dataclass(frozen=True)
 class RatioMask(SchemeNode):
+    """A fixed count of tokens: MaskDP."""
+
     target: ClassVar[str] = "maskbench.masking.random.RatioMask"
 
     ratios: tuple[Fraction, ...]
@@ -65,6 +71,8 @@ class RatioMask(SchemeNode):
 
 @dataclass(frozen=True)
 class ModalityMask(SchemeNode):
+    """Per modality: MTM's RANDOM."""
+
     target: ClassVar[str] = "maskbench.masking.random.ModalityMask"
 
     visible: tuple[Share, ...]
@@ -74,6 +82,8 @@ class ModalityMask(SchemeNode):
 
 @dataclass(frozen=True)
 class FrontierMask(SchemeNode):
+    """Per modality up to a causal frontier: MTM's AUTO_MASK."""
+
     target: ClassVar[str] = "maskbench.masking.random.FrontierMask"
 
     visible: tuple[Share, ...]
@@ -84,6 +94,8 @@ class FrontierMask(SchemeNode):
 
 @dataclass(frozen=True)
 class CausalMask(SchemeNode):
+    """Everything before is visible: GPT, BeT."""
+
     target: ClassVar[str] = "maskbench.masking.causal.CausalMask"
 
     predict: tuple[str, ...] = ("action",)
@@ -92,6 +104,8 @@ class CausalMask(SchemeNode):
 
 @dataclass(frozen=True)
 class SpanMask(SchemeNode):
+    """A contiguous piece."""
+
     target: ClassVar[str] = "maskbench.masking.span.SpanMask"
 
     limits: tuple[Annotated[int, Bound(least=0)], Annotated[int, Bound(least=0)]] | None = None
@@ -99,6 +113,8 @@ class SpanMask(SchemeNode):
 
 @dataclass(frozen=True)
 class CustomMask(SchemeNode):
+    """Written out by hand."""
+
     target: ClassVar[str] = "maskbench.masking.custom.CustomMask"
 
     visible: Mapping[str, tuple[Bit, ...]]
@@ -107,6 +123,8 @@ class CustomMask(SchemeNode):
 
 @dataclass(frozen=True)
 class Mixture(SchemeNode):
+    """Several schemes in one batch."""
+
     target: ClassVar[str] = "maskbench.masking.mixture.Mixture"
 
     schemes: Mapping[str, SchemeNode]
