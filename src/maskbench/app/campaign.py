@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from maskbench.errors import MaskbenchError
+from maskbench.errors import ConfigError, MaskbenchError
 from maskbench.reports.collect import Run, collect
+from maskbench.training.interrupt import SignalGuard
 
 State = Literal["finished", "interrupted", "missing"]
+#: Seconds between two looks at the running processes, and how long interrupted ones may take to save.
+_POLL, _GRACE = 0.2, 60.0
 
 
 @dataclass(frozen=True)
 class Campaign:
     """Named runs of ``train.py`` below one folder.
 
-    root: holds one run folder a name.
-    runs: overrides by name, in the order in which they are trained; a run may start from an earlier one by
-          ``model.load_dir=<root>/<name>``.
+    root:    holds one run folder a name; a name may hold slashes.
+    runs:    overrides by name. A run whose ``model.load_dir`` is ``<root>/<name>`` of another one waits for it.
+    workers: runs that train at the same time, each in a process with one thread. More than one writes what a run prints to
+             ``<root>/<name>.log``.
     """
 
     root: Path
     runs: Mapping[str, Sequence[str]]
+    workers: int = 1
     script: Path = Path("train.py")
 
     def state(self, name: str) -> State:
@@ -37,19 +46,86 @@ class Campaign:
             return "finished"
         return "interrupted" if (folder / "checkpoints" / "last").exists() else "missing"
 
+    def needs(self, name: str) -> str | None:
+        """The run of this campaign whose weights ``name`` starts from."""
+        for override in self.runs[name]:
+            key, _, value = override.partition("=")
+            if key == "model.load_dir":
+                return next((other for other in self.runs if self.root / other == Path(value)), None)
+        return None
+
     def run(self, console: Console) -> dict[str, Run]:
-        """Trains what is not finished, one after the other; returns the results of all. Raises MaskbenchError naming the run
-        that failed; what is finished stays."""
+        """Trains what is not finished; returns the results of all.
+
+        Raises MaskbenchError naming the first run that failed, once the others at work have saved; what is finished stays.
+        SIGINT and SIGTERM are passed on to the runs at work, which save a checkpoint each; the next call goes on from there.
+        """
         states = {name: self.state(name) for name in self.runs}
         for name, state in states.items():
             console.print(f"{state:>11}  {name}")
-        for name, overrides in self.runs.items():
-            if states[name] == "finished":
-                continue
-            folder = self.root / name
-            start = [f"resume={folder}"] if states[name] == "interrupted" else [*overrides, f"hydra.run.dir={folder}"]
-            console.rule(name)
-            code = subprocess.run([sys.executable, str(self.script), *start], check=False).returncode
-            if code != 0:
-                raise MaskbenchError(f"the run '{name}' ended with code {code}; run this script again to go on from there")
+        waiting = [name for name, state in states.items() if state != "finished"]
+        self._check_order(waiting)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with SignalGuard() as guard, Progress(*columns, console=console, disable=self.workers == 1) as progress:
+            bar = progress.add_task("runs", total=len(self.runs), completed=len(self.runs) - len(waiting))
+            active: dict[str, subprocess.Popen[bytes]] = {}
+            began: dict[str, float] = {}
+            try:
+                while waiting or active:
+                    ready = [n for n in waiting if (need := self.needs(n)) is None or self.state(need) == "finished"]
+                    for name in ready[: self.workers - len(active)]:
+                        waiting.remove(name)
+                        began[name] = time.monotonic()
+                        active[name] = self._start(name, states[name], console)
+                    time.sleep(_POLL)
+                    if guard.received is not None:
+                        raise MaskbenchError(f"Stopped by {guard.received}. Run the script again to go on from there.")
+                    for name in [n for n, process in active.items() if process.poll() is not None]:
+                        code = active.pop(name).returncode
+                        if code != 0:
+                            log = "" if self.workers == 1 else f"; see {self._log(name)}"
+                            raise MaskbenchError(
+                                f"the run '{name}' ended with code {code}{log}. Run this script again to go on."
+                            )
+                        console.print(f"   finished  {name}  {time.monotonic() - began[name]:.0f} s")
+                        progress.update(bar, advance=1, description=", ".join(active) or "runs")
+            finally:
+                _stop(active.values())
         return {name: collect(self.root / name) for name in self.runs}
+
+    def _check_order(self, waiting: Sequence[str]) -> None:
+        for name in waiting:
+            chain = [name]
+            while (need := self.needs(chain[-1])) is not None:
+                if need in chain:
+                    raise ConfigError(f"the runs {[*chain, need]} wait for each other")
+                chain.append(need)
+
+    def _start(self, name: str, state: State, console: Console) -> subprocess.Popen[bytes]:
+        folder = self.root / name
+        start = [f"resume={folder}"] if state == "interrupted" else [*self.runs[name], f"hydra.run.dir={folder}"]
+        command = [sys.executable, str(self.script), *start]
+        if self.workers == 1:
+            console.rule(name)
+            return subprocess.Popen(command, start_new_session=True)
+        log = self._log(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        with log.open("ab") as file:
+            return subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | threads, start_new_session=True)
+
+    def _log(self, name: str) -> Path:
+        return self.root / f"{name}.log"
+
+
+def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Lets runs at work save and end."""
+    alive = [p for p in processes if p.poll() is None]
+    for process in alive:
+        process.send_signal(signal.SIGINT)
+    for process in alive:
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

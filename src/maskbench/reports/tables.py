@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskbench.errors import ConfigError
@@ -89,6 +90,11 @@ class Table:
         lines = [list(self.columns), bars, *([show(cell) for cell in row] for row in self.rows)]
         text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         return "\n\n".join([f"### {self.title}", text, *self.notes]) + "\n"
+
+    def save(self, stem: Path) -> None:
+        """Writes ``<stem>.csv`` and ``<stem>.md``."""
+        stem.with_suffix(".csv").write_text(self.to_csv(), encoding="utf-8")
+        stem.with_suffix(".md").write_text(self.to_markdown(), encoding="utf-8")
 
     def to_html(self) -> str:
         """A ``<table>`` with its caption and notes; styled by the page's ``table``, ``.num``, ``.range`` and ``.note``."""
