@@ -224,3 +224,31 @@ def saved_run(folder: Path, overrides: list[str]) -> Path:
     OmegaConf.save(node, folder / ".hydra" / "config.yaml")
     OmegaConf.save(overrides, folder / ".hydra" / "overrides.yaml")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("regime", "steps", "batch", "sizes", "state"),
+    [
+        ("bc", 3000, 250, (2, 4, 32, 128), 0.1),
+        ("return", 15000, 50, (3, 4, 32, 128), 1),
+        ("goal", 6000, 250, (3, 8, 128, 128), 1),
+        ("waypoint", 6000, 250, (3, 8, 128, 128), 1),
+        ("past", 4000, 250, (4, 4, 32, 128), 0.5),
+        ("future", 4000, 250, (2, 4, 128, 32), 0.5),
+        ("forward_dynamics", 3000, 250, (3, 8, 128, 128), 1),
+        ("inverse_dynamics", 15000, 50, (3, 8, 128, 128), 0.5),
+        ("multitask", 20000, 250, (3, 4, 32, 128), 1),
+        ("random", 50000, 100, (2, 8, 128, 128), 1),
+    ],
+)
+def test_unimask_gridworld_runs_are_those_of_table_3_6(
+    regime: str, steps: int, batch: int, sizes: tuple[int, ...], state: float
+) -> None:
+    config = load("train", [f"paper=unimask/doorkey/{regime}"])
+    model = config.model
+    assert (config.experiment.num_steps, config.experiment.batch_size) == (steps, batch)
+    assert (model.n_layer, model.n_head, model.n_embd, model.n_inner) == sizes
+    assert config.masking.weights.get("state", 1) == state
+    assert config.masking.weights["return"] == 0
+    assert len(config.masking.tasks) == 8
+    assert (config.dataset.split.train, config.optimizer.lr, config.trainer.grad_clip) == (500, 1e-4, 0.5)
