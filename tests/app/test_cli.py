@@ -86,7 +86,7 @@ BAD = {
     "regression of classes": (["head.action.kind=mse"], "is discrete"),
     "normalised classes": (["dataset.normalise.state=standard"], "is discrete"),
     "unknown query": (["evaluation.rollout=[bcc]"], "Did you mean 'bc'?"),
-    "target of a query without one": (["query.target=3.0"], "takes no target"),
+    "target of a query without one": (["evaluation.rollout=[bc]", "query.target=3.0"], "takes no target"),
     "split beyond the episodes": (["dataset.generate.episodes=100"], "dataset.split"),
     "missing data": (["dataset.path=nowhere"], "does not exist"),
     "no run to start from": (["model.load_dir=nowhere"], "model.load_dir"),

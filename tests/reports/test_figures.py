@@ -12,6 +12,7 @@ from maskbench.reports import figures
 from maskbench.reports.claims import claims_matrix, published
 from maskbench.reports.collect import Curve, Matrix, Run, collect
 from maskbench.reports.figures import DARK, LIGHT, Theme
+from maskbench.reports.tables import Measured
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,14 @@ def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
         figures.learning_curves(collect(tmp_path).curves)
     with pytest.raises(ConfigError, match="no total task losses"):
         figures.task_bars(())
+
+
+def test_grouped_bars_have_a_panel_a_column_and_mark_published_values() -> None:
+    values = {(r, c): Measured(1.0, 0.9, 1.1) for r in ("single", "random") for c in ("K=5", "K=10")}
+    figure = figures.grouped_bars("Return", values, marks={("single", "K=10"): Measured(2.0)}, mark_label="paper")
+    assert [a.get_title(loc="left") for a in figure.axes] == ["K=5", "K=10"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["single", "random"]
+    (segment,) = figure.axes[1].collections[-1].get_segments()
+    assert segment[0][0] == segment[1][0] == 2.0
+    with pytest.raises(ConfigError, match="no values to draw"):
+        figures.grouped_bars("Return", {})

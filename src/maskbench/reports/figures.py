@@ -13,6 +13,7 @@ import numpy as np
 
 from maskbench.errors import ConfigError, DataError
 from maskbench.reports.collect import Curve, Matrix, RolloutResult, TaskLoss
+from maskbench.reports.tables import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -183,6 +184,41 @@ def rollout_bars(results: Sequence[RolloutResult], metrics: Sequence[str] | None
                 axes.set_xlim(0, 1.02)
             if any(r is not None and r.value < 0 for r in values):
                 axes.axvline(0, color=theme.muted, lw=0.8)
+    return figure
+
+
+def grouped_bars(
+    title: str,
+    values: Mapping[tuple[str, str], Measured],
+    theme: Theme = LIGHT,
+    *,
+    marks: Mapping[tuple[str, str], Measured] | None = None,
+    mark_label: str = "",
+    unit: str = "",
+) -> Figure:
+    """One panel a column, one bar a row, with intervals; ``marks`` (published values) as upright strokes."""
+    rows, columns = (list(dict.fromkeys(key[i] for key in values)) for i in (0, 1))
+    if not rows:
+        raise ConfigError(f"no values to draw for '{title}'")
+    with _canvas(theme, 2.2 + 2.1 * len(columns), 1.4 + 0.34 * len(rows)) as figure:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        panels = figure.subplots(1, len(columns), squeeze=False, sharey=True, sharex=True)[0]
+        for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
+            _title(axes, column)
+            found = [values.get((row, column)) for row in rows]
+            colour = theme.palette[i % len(theme.palette)]
+            axes.barh(range(len(rows)), [0 if m is None else m.value for m in found], height=0.6, color=colour, alpha=0.85)
+            _whiskers(axes, [(math.nan,) * 3 if m is None else (m.value, m.low, m.high) for m in found], theme)
+            known = [(at, mark.value) for at, row in enumerate(rows) if (mark := (marks or {}).get((row, column))) is not None]
+            if known:
+                at, mark_at = np.array(known).T
+                axes.vlines(
+                    mark_at, at - 0.4, at + 0.4, color=theme.ink, lw=1.8, zorder=4, label=mark_label if i == 0 else None
+                )
+            _horizontal(axes, rows)
+            axes.set_xlabel(unit)
+        if marks and mark_label:
+            figure.legend(loc="outside upper right")
     return figure
 
 

@@ -187,7 +187,8 @@ def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
     query: Query = c.query
     if query.name == "return" and query.target is None:
         raise KeyMistake("query.target", "query 'return' needs a target: a number, expert or nearest")
-    if query.name != "return" and query.target is not None:
+    asked = {query.name} if isinstance(c, RolloutConfig) else {query.name, *c.evaluation.rollout}
+    if "return" not in asked and query.target is not None:
         raise KeyMistake("query.target", f"query '{query.name}' takes no target; found {query.target}")
     window = window_of(c) if isinstance(c, TrainConfig) else c.dataset.window
     if query.history is not None and query.history > window:
