@@ -217,7 +217,7 @@ def grouped_bars(
                 )
             _horizontal(axes, rows)
             axes.set_xlabel(unit)
-        if marks and mark_label:
+        if any(axes.get_legend_handles_labels()[1] for axes in panels):
             figure.legend(loc="outside upper right")
     return figure
 
