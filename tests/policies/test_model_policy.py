@@ -163,9 +163,10 @@ def test_a_policy_seed_is_all_the_chance_there_is() -> None:
 def test_what_cannot_be_answered_is_said_with_its_reason() -> None:
     grid = build_layout(ENV.spec, 10)
     every = answerable(grid, "bidirectional", "none", grid.spec.names, ENV.queries)
-    assert every == {"bc": None, "return": None, "goal": None}
+    assert every == dict.fromkeys(("bc", "return", "goal", "waypoint", "future"))
     causal = answerable(grid, "causal", "none", ["action"], ENV.queries)
-    assert "cannot look ahead" in causal["goal"]
+    assert "cannot look ahead" in causal["goal"] and "cannot look ahead" in causal["waypoint"]
+    assert "one step at a time" in causal["future"]
     assert "never saw a return" in causal["return"]
     no_returns = build_layout(ENV.spec, 10, inputs=["state", "action"])
     assert "no part of the model's tokens" in answerable(no_returns, "bidirectional", "none", ["action"], ENV.queries)["return"]

@@ -34,7 +34,7 @@ LIGHT = Theme("#ffffff", "#1c2430", "#6b7585", "#e4e8ee", ("#2f6fdb", "#d9622b",
 DARK = Theme("#151a21", "#e6eaf0", "#95a0b0", "#2b333e", ("#6ea0ff", "#f08a57", "#4cc5a0", "#d67fca", "#dcb54a", "#86c8f0"))
 
 #: Policies that results are compared with, drawn in grey.
-REFERENCES = ("random", "zero", "replay", "data")
+REFERENCES = ("random", "zero", "replay", "data", "bc")
 
 
 def learning_curves(curves: Mapping[str, Curve], theme: Theme = LIGHT, most: int = 6) -> Figure:
@@ -160,10 +160,10 @@ def task_bars(losses: Sequence[TaskLoss], theme: Theme = LIGHT) -> Figure:
 def rollout_bars(results: Sequence[RolloutResult], metrics: Sequence[str] | None = None, theme: Theme = LIGHT) -> Figure:
     """One panel a metric, one bar a query and policy, with intervals; reference policies in grey.
 
-    metrics: None = those of ``success, normalised_score, return, goal_distance`` that are there, at most three.
+    metrics: None = those of ``waypoints_hit, success, normalised_score, return, goal_distance`` that are there, at most three.
     """
     present = list(dict.fromkeys(r.metric for r in results))
-    usual = [m for m in ("success", "normalised_score", "return", "goal_distance") if m in present][:3]
+    usual = [m for m in ("waypoints_hit", "success", "normalised_score", "return", "goal_distance") if m in present][:3]
     metrics = list(metrics) if metrics is not None else usual
     if not metrics or not set(metrics) <= set(present):
         raise ConfigError(f"cannot draw the metrics {metrics}; found {present}")
