@@ -208,6 +208,85 @@ def trajectories(
     return figure
 
 
+def grid_paths(
+    panels: Mapping[str, Sequence[np.ndarray]],
+    walls: np.ndarray,
+    marks: Mapping[str, np.ndarray] | None = None,
+    theme: Theme = LIGHT,
+    jitter: float = 0.16,
+) -> Figure:
+    """Walks over a gridworld, one panel a query, each walk moved a little so that equal ones stay apart (uniMASK Figure 4).
+
+    panels: per panel walks ``(length, 2)`` of integer (x, y) from 0, y downwards; darker is later.
+    walls:  ``(width, height)`` bool.
+    marks:  per panel the cells ``(n, 2)`` that were asked for.
+    """
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import LinearSegmentedColormap
+
+    rng, wide = np.random.default_rng(0), len(panels)
+    shades = LinearSegmentedColormap.from_list("time", [theme.palette[5], theme.palette[0], theme.palette[3]])
+    with _canvas(theme, 2.3 * max(wide, 2), 2.7) as figure:
+        for axes, (name, walks) in zip(figure.subplots(1, wide, squeeze=False)[0], panels.items(), strict=True):
+            _cells(axes, walls, theme)
+            _title(axes, name)
+            for walk in walks:
+                path = np.asarray(walk, float) + rng.uniform(-jitter, jitter, 2) + rng.uniform(-0.05, 0.05, np.shape(walk))
+                lines = LineCollection(list(np.stack([path[:-1], path[1:]], 1)), cmap=shades, lw=1.0, alpha=0.6)
+                lines.set_array(np.arange(len(path) - 1))
+                axes.add_collection(lines)
+                axes.plot(*path[0], "o", color=theme.muted, ms=2.5)
+                axes.plot(*path[-1], "o", color=theme.palette[3], ms=2.5)
+            for x, y in (marks or {}).get(name, ()):
+                axes.plot(x, y, "s", ms=24, mfc="none", mec=theme.palette[1], mew=2)
+    return figure
+
+
+def grid_beliefs(
+    rows: Mapping[str, Sequence[np.ndarray]],
+    columns: Sequence[str],
+    walls: np.ndarray,
+    given: Mapping[str, tuple[int, int]] | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Distributions over the cells of a gridworld, one row a source, one column a timestep (uniMASK Figure 6).
+
+    rows:  per source one ``(width, height)`` distribution a column; probabilities from 0.05 on are written out.
+    walls: ``(width, height)`` bool.
+    given: labelled cells that were known, drawn as rings in every panel.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list("mass", [theme.background, theme.palette[0]])
+    with _canvas(theme, 0.6 + 1.9 * len(columns), 0.3 + 2.1 * len(rows)) as figure:
+        grid = figure.subplots(len(rows), len(columns), squeeze=False)
+        for i, (name, beliefs) in enumerate(rows.items()):
+            for axes, column, belief in zip(grid[i], columns, beliefs, strict=True):
+                _cells(axes, walls, theme)
+                axes.imshow(np.ma.masked_array(belief.T, walls.T), cmap=shades, vmin=0, vmax=1, zorder=0)
+                for x, y in np.argwhere(belief >= 0.05):
+                    ink = theme.background if belief[x, y] > 0.6 else theme.ink
+                    axes.text(x, y, f"{belief[x, y]:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
+                for label, (x, y) in (given or {}).items():
+                    axes.plot(x, y, "s", ms=22, mfc="none", mec=theme.palette[1], mew=1.5)
+                    axes.text(x - 0.44, y - 0.42, label, fontsize=6.5, color=theme.palette[1], ha="left", va="top")
+                if i == 0:
+                    _title(axes, column)
+            grid[i, 0].set_ylabel(name, labelpad=8)
+    return figure
+
+
+def _cells(axes: Axes, walls: np.ndarray, theme: Theme) -> None:
+    """An empty grid: its walls filled, y downwards."""
+    wide, high = walls.shape
+    axes.set(xlim=(-0.5, wide - 0.5), ylim=(high - 0.5, -0.5), aspect="equal")
+    axes.set_xticks(np.arange(wide + 1) - 0.5, [])
+    axes.set_yticks(np.arange(high + 1) - 0.5, [])
+    axes.tick_params(length=0)
+    for x, y in np.argwhere(walls):
+        axes.fill([x - 0.5, x + 0.5, x + 0.5, x - 0.5], [y - 0.5, y - 0.5, y + 0.5, y + 0.5], color=theme.muted, zorder=1)
+
+
 def png(figure: Figure, dpi: int = 160) -> bytes:
     """The figure as a PNG file."""
     out = io.BytesIO()
