@@ -64,8 +64,8 @@ def why_no_films(environment: Environment) -> str | None:
 
 
 def default_episodes(environment: Environment, name: str) -> int:
-    """About 10 000 environment steps; goals from held-out episodes lie a few steps ahead."""
-    near = name == "goal" and environment.goal(0) is None
+    """About 10 000 environment steps; goals and waypoints from held-out episodes lie a few steps ahead."""
+    near = name in ("goal", "waypoint") and environment.goal(0) is None
     return max(10, min(1000, 10_000 // (GOAL_STEPS[-1] if near else environment.horizon)))
 
 

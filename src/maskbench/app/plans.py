@@ -53,7 +53,7 @@ def build_plan(
             )
         return goal_pairs(data, episodes, seed)
     if name == "waypoint":
-        return waypoint_rows(data, episodes, seed, budget, window)
+        return waypoint_rows(environment, data, episodes, seed, budget, window)
     goal = environment.goal if name == "goal" else None
     return EpisodePlan.build(episodes, seed, name, goal=goal, budget=budget), {}
 
@@ -126,11 +126,12 @@ def waypoint_times(length: int, window: int | None) -> Sequence[int]:
 
 
 def waypoint_rows(
-    data: Dataset | None, episodes: int, seed: int, budget: int | None, window: int | None
+    environment: Environment, data: Dataset | None, episodes: int, seed: int, budget: int | None, window: int | None
 ) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
     """Held-out episodes from their beginnings, which ask for the states that they passed, and their actions.
 
-    More rows than held-out episodes go through these again, with other policy seeds. Raises ConfigError where the data do not
+    Where goals come from held-out episodes too (simulators in which a recording cannot be replayed for long), a row is a
+    window of one, from anywhere in it. More rows than held-out episodes go through these again, with other policy seeds. Raises ConfigError where the data do not
     say how an episode begins.
     """
     chosen = [] if data is None else _held_out(data, seed)
@@ -140,24 +141,29 @@ def waypoint_rows(
             "the environment's seeds or saved simulator states"
         )
     store, rows, replayed = data.store, [], {}
-    seeds = np.random.Generator(np.random.Philox(seed)).integers(2**31, size=episodes)
+    near = environment.goal(0) is None and bool(store.spec.with_role("simulator"))
+    rng = np.random.Generator(np.random.Philox(seed))
     for i in range(episodes):
-        row, actions = _recorded_row(store, i, chosen[i % len(chosen)])
-        length = min(len(actions), budget or len(actions))
+        episode = chosen[i % len(chosen)]
+        whole = int(store.lengths[episode])
+        length = min(whole, budget or (window if near else None) or whole)
         if length < 2:
             raise ConfigError(f"waypoints need episodes and budgets of at least 2 steps; found {length}")
-        episode, times = chosen[i % len(chosen)], np.array(waypoint_times(length, window))
-        at = store.ends[episode] - store.lengths[episode] + times
+        policy_seed, skipped = int(rng.integers(2**31)), int(rng.integers(whole - length + 1)) if near else 0
+        row, actions = _recorded_row(store, i, episode, skipped, length)
+        times = np.array(waypoint_times(length, window))
+        at = store.ends[episode] - whole + skipped + times
         points = Waypoints(times, {f.name: np.array(store.array(f.name)[at]) for f in store.spec.with_role("state")})
-        rows.append(replace(row, policy_seed=int(seeds[i]), query="waypoint", budget=length, waypoints=points))
-        replayed[i] = actions[:length]
+        rows.append(replace(row, policy_seed=policy_seed, query="waypoint", waypoints=points))
+        replayed[i] = actions
     return EpisodePlan(tuple(rows)), replayed
 
 
 def recorded_plan(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, dict[int, np.ndarray]] | None:
     """Held-out episodes to play again as they were recorded: how well the data's own policy did. None where the data say
     neither the seed of an episode nor the simulator state that it began in."""
-    found = [_recorded_row(data.store, i, episode) for i, episode in enumerate(_held_out(data, seed)[:episodes])]
+    lengths = data.store.lengths
+    found = [_recorded_row(data.store, i, e, 0, int(lengths[e])) for i, e in enumerate(_held_out(data, seed)[:episodes])]
     return (EpisodePlan(tuple(row for row, _ in found)), {row.row: actions for row, actions in found}) if found else None
 
 
@@ -168,9 +174,10 @@ def _held_out(data: Dataset, seed: int) -> list[int]:
     return [int(e) for e in np.random.Generator(np.random.Philox(seed)).permutation(held_out)] if known else []
 
 
-def _recorded_row(store: EpisodeStore, row: int, episode: int) -> tuple[PlanRow, np.ndarray]:
-    """A recorded episode from its beginning, and its actions."""
-    first, length = int(store.ends[episode] - store.lengths[episode]), int(store.lengths[episode])
+def _recorded_row(store: EpisodeStore, row: int, episode: int, skipped: int, length: int) -> tuple[PlanRow, np.ndarray]:
+    """``length`` steps of a recorded episode after the ``skipped`` first ones (which needs saved simulator states), and their
+    actions."""
+    first = int(store.ends[episode] - store.lengths[episode]) + skipped
     simulator, action = store.spec.with_role("simulator"), store.spec.with_role("action")[0].name
     start = Start(np.array(store.array(simulator[0].name)[first])) if simulator else None
     env_seed = int(store.meta(episode).get("env_seed", 0))

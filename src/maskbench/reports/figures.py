@@ -238,7 +238,7 @@ def grid_paths(
                 axes.plot(*path[0], "o", color=theme.muted, ms=2.5)
                 axes.plot(*path[-1], "o", color=theme.palette[3], ms=2.5)
             for x, y in (marks or {}).get(name, ()):
-                axes.plot(x, y, "s", ms=24, mfc="none", mec=theme.palette[1], mew=2)
+                _frame(axes, x, y, theme)
     return figure
 
 
@@ -268,12 +268,18 @@ def grid_beliefs(
                     ink = theme.background if belief[x, y] > 0.6 else theme.ink
                     axes.text(x, y, f"{belief[x, y]:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
                 for label, (x, y) in (given or {}).items():
-                    axes.plot(x, y, "s", ms=22, mfc="none", mec=theme.palette[1], mew=1.5)
-                    axes.text(x - 0.44, y - 0.42, label, fontsize=6.5, color=theme.palette[1], ha="left", va="top")
+                    _frame(axes, x, y, theme)
+                    axes.text(x - 0.34, y - 0.34, label, fontsize=7, color=theme.palette[1], ha="left", va="top")
                 if i == 0:
                     _title(axes, column)
             grid[i, 0].set_ylabel(name, labelpad=8)
     return figure
+
+
+def _frame(axes: Axes, x: int, y: int, theme: Theme) -> None:
+    """A square just inside one cell."""
+    near, far = -0.42, 0.42
+    axes.plot(x + np.array([near, far, far, near, near]), y + np.array([near, near, far, far, near]), color=theme.palette[1], lw=1.8)
 
 
 def _cells(axes: Axes, walls: np.ndarray, theme: Theme) -> None:
