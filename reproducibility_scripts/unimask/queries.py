@@ -99,7 +99,9 @@ def inferred_backwards(model: Model, environment: DoorKey) -> tuple[list[np.ndar
     world = environment.world
     known = np.stack([world.agent, world.key], 1)
     steps = {  # every (agent, key, action, agent, key) that some joint state allows
-        (*known[joint].tolist(), a, *known[after].tolist()) for joint, row in enumerate(world.successor) for a, after in enumerate(row)
+        (*known[joint].tolist(), a, *known[after].tolist())
+        for joint, row in enumerate(world.successor)
+        for a, after in enumerate(row)
     }
     found = np.stack([state[:, :-1], key[:, :-1], action[:, :-1], state[:, 1:], key[:, 1:]], -1).reshape(-1, 5)
     legal = float(np.mean([tuple(step) in steps for step in found.tolist()]))

@@ -131,8 +131,8 @@ def waypoint_rows(
     """Held-out episodes from their beginnings, which ask for the states that they passed, and their actions.
 
     Where goals come from held-out episodes too (simulators in which a recording cannot be replayed for long), a row is a
-    window of one, from anywhere in it. More rows than held-out episodes go through these again, with other policy seeds. Raises ConfigError where the data do not
-    say how an episode begins.
+    window of one, from anywhere in it. More rows than held-out episodes go through these again, with other policy seeds.
+    Raises ConfigError where the data do not say how an episode begins.
     """
     chosen = [] if data is None else _held_out(data, seed)
     if data is None or not chosen:

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from maskbench.app.acting import FILMED, Played, play_model, why_no_films
 from maskbench.app.config.instantiate import instantiate
-from maskbench.app.config.schema import EvalExperiment, LoadedModel, Query, RolloutConfig
+from maskbench.app.config.schema import EvalExperiment, Query, RolloutConfig
+from maskbench.app.config.schema_model import LoadedModel
 from maskbench.app.experiment import Model, build_dataset, load_model, pick_device
 from maskbench.app.results import write_results
 from maskbench.data.dataset import Dataset
@@ -37,6 +38,4 @@ def play_query(
         raise EnvError(f"experiment.record_video: {blind}")
     name = "goal_open" if query.mode == "open" else query.name
     films = FILMED if settings.record_video else 0
-    return play_model(
-        model, environment, data, query, name, settings, Path(loaded.load_dir), loaded.which, films=films
-    )
+    return play_model(model, environment, data, query, name, settings, Path(loaded.load_dir), loaded.which, films=films)

@@ -279,7 +279,9 @@ def grid_beliefs(
 def _frame(axes: Axes, x: int, y: int, theme: Theme) -> None:
     """A square just inside one cell."""
     near, far = -0.42, 0.42
-    axes.plot(x + np.array([near, far, far, near, near]), y + np.array([near, near, far, far, near]), color=theme.palette[1], lw=1.8)
+    axes.plot(
+        x + np.array([near, far, far, near, near]), y + np.array([near, near, far, far, near]), color=theme.palette[1], lw=1.8
+    )
 
 
 def _cells(axes: Axes, walls: np.ndarray, theme: Theme) -> None:
