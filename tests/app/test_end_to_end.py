@@ -96,9 +96,21 @@ def test_records_do_not_depend_on_workers_or_batch_size(trained: Path) -> None:
 
 
 def test_a_query_that_cannot_be_rolled_out_is_refused_with_those_that_can(trained: Path) -> None:
-    result = run("run_on_env.py", f"model.load_dir={trained}", "query=waypoint", cwd=trained.parent, code=2)
+    result = run("run_on_env.py", f"model.load_dir={trained}", "query=past", cwd=trained.parent, code=2)
     assert "asks for no next action" in result.stderr
     assert "goal" in result.stderr
+
+
+def test_one_checkpoint_answers_every_query(trained: Path, tmp_path: Path) -> None:
+    shape = (f"model.load_dir={trained}", "experiment.num_eval_eps=300", "evaluation.num_windows=100")
+    for name in ("waypoint", "future", "past"):
+        run("eval.py", *shape, f"query={name}", f"hydra.run.dir={tmp_path / name}", cwd=trained.parent)
+        assert {r["task"] for r in table(tmp_path / name / "evaluation" / "task_losses.csv")} == {name}
+    assert not (tmp_path / "past" / "evaluation" / "rollouts.csv").exists()
+    hit = {p: measured(tmp_path / "waypoint", "waypoint", "waypoints_hit", p) for p in ("model", "bc", "random", "replay")}
+    assert hit["replay"] == 1 > hit["model"] > 2 * hit["bc"] > 0
+    assert measured(tmp_path / "waypoint", "waypoint", "waypoint_distance", "replay") == 0
+    assert measured(tmp_path / "future", "future", "return") > measured(tmp_path / "future", "future", "return", "random") + 1
 
 
 def test_finetuning_starts_where_the_run_ended(trained: Path) -> None:

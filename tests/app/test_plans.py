@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from maskbench.app.config.schema import Query
-from maskbench.app.plans import build_plan
+from maskbench.app.plans import build_plan, waypoint_times
 from maskbench.data.dataset import Dataset, load_dataset
 from maskbench.envs.doorkey import DoorKey
 from maskbench.envs.maze2d import MazePOMDP
 from maskbench.errors import ConfigError
+from maskbench.rollout.policy import ReplayPolicy
+from maskbench.rollout.runner import RolloutRunner
 
 NEAREST = Query("return", "closed", None, "nearest", 1.0, False)
 
@@ -53,6 +55,43 @@ def test_the_environment_says_what_is_near_and_how_much_to_ask_for(tmp_path: Pat
     for row in plan:
         gaps = (starts - environment.start(row.env_seed)) * [3, 3, 1, 1, 3, 3]
         assert row.target_return == pytest.approx(1.2 * earned[np.argmin(np.square(gaps).sum(1))], rel=1e-4)
+
+
+def test_waypoints_lie_where_the_task_of_training_shows_them() -> None:
+    assert list(waypoint_times(10, 10)) == [3, 6, 9]
+    assert list(waypoint_times(5, 5)) == [1, 3, 4]
+    assert list(waypoint_times(20, 10)) == [3, 6, 9, 12, 15, 18]
+    assert list(waypoint_times(4, 2)) == [1, 2, 3]
+
+
+WAYPOINT = Query("waypoint", "closed", None, None, 1.0, False)
+
+
+def test_replay_passes_every_waypoint_exactly(grid: Dataset) -> None:
+    environment = DoorKey()
+    plan, recorded = build_plan(environment, grid, WAYPOINT, "waypoint", 50, 0, None, 10)
+    assert len({r.policy_seed for r in plan}) == 50  # more rows than the 20 held-out episodes
+    assert len({r.env_seed for r in plan}) <= 20
+    records = RolloutRunner(environment, lambda: ReplayPolicy(recorded), num_slots=16, progress=False).run(plan)
+    assert all(r.metrics["waypoints_hit"] == 1 and r.metrics["waypoint_distance"] == 0 and r.length == 10 for r in records)
+    wrong = {row: (actions + 1) % 4 for row, actions in recorded.items()}
+    missed = RolloutRunner(environment, lambda: ReplayPolicy(wrong), num_slots=16, progress=False).run(plan)
+    assert np.mean([r.metrics["waypoints_hit"] for r in missed]) < 0.3
+
+
+def test_replay_passes_the_waypoints_of_a_window_shorter_than_the_episode(tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    environment = MazePOMDP("umaze", horizon=30)
+    data = load_dataset(environment, generate={"episodes": 8}, split={"train": 5, "test": 3}, root=tmp_path)
+    plan, recorded = build_plan(environment, data, WAYPOINT, "waypoint", 3, 0, None, 10)
+    assert [r.waypoints.times.tolist() for r in plan] == [list(range(3, 30, 3))] * 3
+    records = RolloutRunner(environment, lambda: ReplayPolicy(recorded), num_slots=3, progress=False).run(plan)
+    assert all(r.metrics["waypoints_hit"] == 1 and r.metrics["waypoint_distance"] < 1e-3 for r in records)
+
+
+def test_waypoints_need_held_out_episodes() -> None:
+    with pytest.raises(ConfigError, match="query=waypoint takes its states from held-out episodes"):
+        build_plan(DoorKey(), None, WAYPOINT, "waypoint", 2, 0, None, 10)
 
 
 def test_targets_from_data_need_data() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from maskbench.models.encoder import Encoder
 from maskbench.models.heads import build_heads
 from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.policies.queries import Query, answerable
-from maskbench.rollout.plan import EpisodePlan, PlanRow
+from maskbench.rollout.plan import EpisodePlan, PlanRow, Waypoints
 from maskbench.rollout.runner import RolloutRunner
 from maskbench.tokens.layout import build_layout
 from maskbench.trajectory import Window
@@ -51,11 +53,13 @@ def watch(policy: ModelPolicy) -> list[tuple[Window, object, torch.Tensor]]:
     return seen
 
 
-@pytest.mark.parametrize("name", ["bc", "return"])
+@pytest.mark.parametrize("name", ["bc", "return", "future", "waypoint"])
 def test_the_question_at_step_t_is_the_named_task_of_training(name: str) -> None:
     policy = doorkey_policy(Query(name))
     seen = watch(policy)
     plan = EpisodePlan.build(3, 0, name, target_return=4.0)
+    points = Waypoints(np.array([3, 6, 9]), {"state": np.array([1, 2, 3]), "state_key": np.array([1, 2, 3])})
+    plan = EpisodePlan(tuple(replace(row, waypoints=points) for row in plan))
     records = RolloutRunner(ENV, lambda: policy, num_slots=3, record_trajectories=True, progress=False).run(plan)
     layout = policy.layout
     for t, (window, masks, at) in enumerate(seen):
@@ -65,6 +69,9 @@ def test_the_question_at_step_t_is_the_named_task_of_training(name: str) -> None
         visible = masks.visible.clone()
         visible[:, t, layout.column("action")] = False
         assert torch.equal(visible, expected.visible)
+        assert torch.equal(masks.predict, expected.predict)
+        if name == "waypoint":
+            assert window.values["state"][:, 9].tolist() == [3] * 3 or t == 9
         for row, record in enumerate(records):
             assert window.values["state"][row, : t + 1].tolist() == record.trajectory["state"][: t + 1].tolist()
             assert window.values["action"][row, :t].tolist() == record.trajectory["action"][:t].tolist()
@@ -124,6 +131,26 @@ def test_a_budget_beyond_the_window_keeps_the_goal_at_its_end() -> None:
     assert [m.visible[0, :, policy.layout.column("state")].nonzero().flatten().tolist() for _, m, _ in seen] == [[0, 7]] * 3
 
 
+def test_waypoints_enter_a_short_window_as_time_goes_on_and_leave_it_when_they_are_due() -> None:
+    policy = continuous_policy(Query("waypoint"), window=8)  # waypoints every 2 timesteps: 3 of history, 4 of room ahead
+    seen = watch(policy)
+    times = np.array([2, 4, 6, 12])
+    points = Waypoints(times, {"state": np.repeat(times[:, None], 4, 1).astype(np.float32)})
+    policy.reset(np.array([1]), [PlanRow(0, 0, 0, "waypoint", waypoints=points, budget=50)])
+    column = policy.layout.column("state")
+    shown = []
+    for t in range(9):
+        policy.act({"state": np.full((1, 4), 100 + t, np.float32)}, np.array([1]))
+        window, masks, at = seen[t]
+        now = int(at[0])
+        assert window.values["state"][0, now, 0] == 100 + t
+        ahead = [i for i in masks.visible[0, :, column].nonzero().flatten().tolist() if i > now]
+        assert masks.visible[0, : now + 1, column].all()
+        assert all(window.values["state"][0, i, 0] == t + i - now for i in ahead)
+        shown.append([t + i - now for i in ahead])
+    assert shown == [[2, 4, 6], [2, 4, 6], [4, 6], [4, 6], [6], [6], [], [], [12]]
+
+
 def test_an_open_loop_plan_asks_once_and_plays_exactly_its_budget() -> None:
     policy = continuous_policy(Query("goal", mode="open"))
     seen = watch(policy)
@@ -143,12 +170,13 @@ def test_long_histories_slide() -> None:
     assert policy.cells["state"][0, :, 0].tolist() == [5, 6, 7, 8]
 
 
-@pytest.mark.parametrize("attend", ["bidirectional", "causal"])
-def test_records_are_the_same_bits_for_any_batch_size(attend: str) -> None:
-    plan = EpisodePlan.build(23, 1, "bc")
+@pytest.mark.parametrize(("attend", "name"), [("bidirectional", "bc"), ("causal", "bc"), ("bidirectional", "waypoint")])
+def test_records_are_the_same_bits_for_any_batch_size(attend: str, name: str) -> None:
+    points = [Waypoints(np.array(t), {"state": np.array(t)}) for t in ([2, 5, 7], [4], [1, 9])]
+    plan = EpisodePlan(tuple(replace(r, waypoints=points[r.row % 3]) for r in EpisodePlan.build(23, 1, name)))
     seen = []
     for slots in (1, 3, 23):
-        runner = RolloutRunner(ENV, lambda s=slots: doorkey_policy(Query(), s, attend), num_slots=slots, progress=False)
+        runner = RolloutRunner(ENV, lambda s=slots: doorkey_policy(Query(name), s, attend), num_slots=slots, progress=False)
         seen.append([r.to_json() for r in runner.run(plan)])
     assert seen[0] == seen[1] == seen[2]
 
@@ -163,9 +191,11 @@ def test_a_policy_seed_is_all_the_chance_there_is() -> None:
 def test_what_cannot_be_answered_is_said_with_its_reason() -> None:
     grid = build_layout(ENV.spec, 10)
     every = answerable(grid, "bidirectional", "none", grid.spec.names, ENV.queries)
-    assert every == {"bc": None, "return": None, "goal": None}
+    assert every == dict.fromkeys(("bc", "return", "goal", "waypoint", "future"))
     causal = answerable(grid, "causal", "none", ["action"], ENV.queries)
     assert "cannot look ahead" in causal["goal"]
+    assert "cannot look ahead" in causal["waypoint"]
+    assert "one step at a time" in causal["future"]
     assert "never saw a return" in causal["return"]
     no_returns = build_layout(ENV.spec, 10, inputs=["state", "action"])
     assert "no part of the model's tokens" in answerable(no_returns, "bidirectional", "none", ["action"], ENV.queries)["return"]

@@ -11,7 +11,7 @@ from maskbench.tokens.layout import build_layout
 
 
 @pytest.mark.parametrize("history", [None, 0, 3])
-@pytest.mark.parametrize("name", ["bc", "goal"])
+@pytest.mark.parametrize("name", ["bc", "goal", "waypoint"])
 @pytest.mark.parametrize("kind", ["encoder", "maskdp", "mtm"])
 @pytest.mark.parametrize("inputs", [("state",), ("state", "action")])
 def test_an_answer_does_not_depend_on_the_histories_of_neighbours(
@@ -24,7 +24,9 @@ def test_an_answer_does_not_depend_on_the_histories_of_neighbours(
 
     def ask(now: list[int]) -> torch.Tensor:
         at = torch.tensor(now)
-        masks = query.masks(at, torch.full_like(at, 11), layout, "bidirectional", "none")
+        t = torch.arange(12)[None]
+        wanted = {"bc": t < 0, "goal": t == 11, "waypoint": t % 4 == 3}[name] & (t > at[:, None])
+        masks = query.masks(at, wanted, layout, "bidirectional", "none")
         return model(window.rows(torch.arange(len(now))), masks, only=["action"], at=at)["action"][0]
 
     with torch.no_grad(), batch_invariant():

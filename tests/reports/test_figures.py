@@ -99,3 +99,28 @@ def test_grouped_bars_have_a_panel_a_column_and_mark_published_values() -> None:
     assert segment[0][0] == segment[1][0] == 2.0
     with pytest.raises(ConfigError, match="no values to draw"):
         figures.grouped_bars("Return", {})
+
+
+WALLS = np.zeros((4, 4), bool)
+WALLS[2, 1:] = True
+
+
+def test_walks_are_drawn_in_one_panel_a_query_with_what_was_asked_for():
+    walk = np.array([[0, 0], [0, 1], [1, 1]])
+    figure = figures.grid_paths({"bc": [walk, walk], "goal": [walk]}, WALLS, {"goal": np.array([[3, 3]])})
+    left, right = figure.axes
+    assert [len(a.collections) for a in (left, right)] == [2, 1]
+    first, second = (c.get_segments()[0] for c in left.collections)
+    assert not np.allclose(first, second)
+    assert np.abs(first[0]).max() < 0.25
+    frames = [line for line in right.lines if len(line.get_xdata()) == 5]
+    assert len(frames) == 1
+    assert np.mean(frames[0].get_xdata()[:4]) == pytest.approx(3)
+
+
+def test_beliefs_write_out_the_probabilities_that_matter():
+    sure = np.zeros((4, 4))
+    sure[3, 0], sure[0, 1] = 0.96, 0.04
+    figure = figures.grid_beliefs({"model": [sure], "exact": [sure]}, ["t = 1"], WALLS, {"s0": (0, 0)})
+    for axes in figure.axes:
+        assert sorted((t.get_text(), *map(round, t.get_position())) for t in axes.texts) == [("0.96", 3, 0), ("s0", 0, 0)]

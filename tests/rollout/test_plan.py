@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from maskbench.envs.base import Start
 from maskbench.errors import ConfigError, DataError
-from maskbench.rollout.plan import EpisodePlan, PlanRow
+from maskbench.rollout.plan import EpisodePlan, PlanRow, Waypoints
 
 
 def test_build_gives_distinct_seeds_and_a_shorter_plan_begins_a_longer_one() -> None:
@@ -75,3 +75,25 @@ def test_impossible_plans_are_refused(tmp_path: Path) -> None:
         EpisodePlan.load(tmp_path / "bad.json")
     with pytest.raises(DataError, match="no episode plan at"):
         EpisodePlan.load(tmp_path / "absent.json")
+
+
+def test_waypoints_survive_the_file_and_leave_other_plans_as_they_were(tmp_path):
+    points = Waypoints(np.array([2, 5]), {"state": np.array([[1.0, np.nan], [3.0, 4.0]], np.float32)})
+    plain = PlanRow(0, 1, 2)
+    assert "waypoints" not in plain.to_json()
+    EpisodePlan((PlanRow(0, 1, 2, "waypoint", waypoints=points),)).save(tmp_path / "plan.json")
+    back = EpisodePlan.load(tmp_path / "plan.json").rows[0].waypoints
+    assert back.times.tolist() == [2, 5]
+    np.testing.assert_array_equal(back.states["state"], points.states["state"])
+    assert back.states["state"].dtype == np.float32
+
+
+@pytest.mark.parametrize("times", [[], [0, 1], [3, 3], [4, 2]])
+def test_waypoints_come_one_after_the_other_from_the_first_step_on(times):
+    with pytest.raises(ConfigError, match="ascending times from 1 on"):
+        Waypoints(np.array(times, np.int64), {"state": np.zeros(len(times))})
+
+
+def test_every_waypoint_needs_a_state():
+    with pytest.raises(ConfigError, match="2 waypoints need as many states"):
+        Waypoints(np.array([1, 2]), {"state": np.zeros(3)})

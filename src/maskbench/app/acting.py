@@ -64,8 +64,8 @@ def why_no_films(environment: Environment) -> str | None:
 
 
 def default_episodes(environment: Environment, name: str) -> int:
-    """About 10 000 environment steps; goals from held-out episodes lie a few steps ahead."""
-    near = name == "goal" and environment.goal(0) is None
+    """About 10 000 environment steps; goals and waypoints from held-out episodes lie a few steps ahead."""
+    near = name in ("goal", "waypoint") and environment.goal(0) is None
     return max(10, min(1000, 10_000 // (GOAL_STEPS[-1] if near else environment.horizon)))
 
 
@@ -84,23 +84,33 @@ def play_model(
     """Rolls the model of ``run_dir`` out, and reference policies on the same rows.
 
     references: also play uniformly random actions; for ``bc`` held-out episodes as recorded (``data``); for goals from
-                held-out episodes zero actions and the recorded ones (``replay``).
+                held-out episodes zero actions and the recorded ones (``replay``); for waypoints the recorded ones and the
+                same model without them (``bc``).
     films:      how many episodes to film.
     """
     asked = make_query(query, name)
     model.policy(asked, 1, environment)  # refuses before any work starts
     episodes = settings.num_eval_eps or default_episodes(environment, asked.name)
-    plan, recorded = build_plan(environment, data, query, asked.name, episodes, settings.seed, settings.num_eval_steps)
+    steps, window = settings.num_eval_steps, model.layout.length
+    plan, recorded = build_plan(environment, data, query, asked.name, episodes, settings.seed, steps, window)
     plan = EpisodePlan(tuple(replace(row, query=name) for row in plan))
     slots = min(settings.num_envs, episodes)
-    factories: dict[str, PolicyFactory] = {"model": partial(load_policy, str(run_dir), which, asked, slots, environment)}
-    if settings.num_workers == 0:
-        factories["model"] = partial(model.policy, asked, slots, environment)
+
+    def acting(by: Query) -> PolicyFactory:
+        if settings.num_workers == 0:
+            return partial(model.policy, by, slots, environment)
+        return partial(load_policy, str(run_dir), which, by, slots, environment)
+
+    factories = {"model": acting(asked)}
     if references:
         action = environment.spec.with_role("action")[0]
         factories["random"] = partial(RandomPolicy, action, *environment.action_range)
+        if asked.name == "goal" and recorded:
+            factories["zero"] = partial(ZeroPolicy, action)
+        if asked.name == "waypoint":
+            factories["bc"] = acting(replace(asked, name="bc"))
         if recorded:
-            factories |= {"zero": partial(ZeroPolicy, action), "replay": partial(ReplayPolicy, recorded)}
+            factories["replay"] = partial(ReplayPolicy, recorded)
     filmed = [r.row for r in plan][:films]
     records: dict[str, list[EpisodeRecord]] = {}
     pictures: list[list[np.ndarray]] = []

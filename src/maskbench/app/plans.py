@@ -1,8 +1,8 @@
-"""What to ask for in rollouts: seeds, returns, and goals from the environment's own task or from held-out episodes."""
+"""What to ask for in rollouts: seeds, returns, goals from the environment's own task or from held-out episodes, waypoints."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,8 @@ from maskbench.data.dataset import Dataset
 from maskbench.data.store import EpisodeStore
 from maskbench.envs.base import Environment, Start
 from maskbench.errors import ConfigError
-from maskbench.rollout.plan import EpisodePlan, PlanRow
+from maskbench.policies.queries import waypoint_spacing
+from maskbench.rollout.plan import EpisodePlan, PlanRow, Waypoints
 
 #: MaskDP's single-goal protocol (spec 1.5b): the goal lies this many steps after the start.
 GOAL_STEPS = range(14, 19)
@@ -23,11 +24,20 @@ _SLOTS = 64
 
 
 def build_plan(
-    environment: Environment, data: Dataset | None, query: QueryConfig, name: str, episodes: int, seed: int, budget: int | None
+    environment: Environment,
+    data: Dataset | None,
+    query: QueryConfig,
+    name: str,
+    episodes: int,
+    seed: int,
+    budget: int | None,
+    window: int | None = None,
 ) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
-    """Rows for query ``name``, and for goals from held-out episodes the recorded actions that reach each row's goal.
+    """Rows for query ``name``, and for goals and waypoints from held-out episodes the recorded actions that reach them.
 
-    data: the episodes of the run; needed for targets from the data and for goals where the environment has none of its own.
+    data:   the episodes of the run; needed for targets from the data, for waypoints, and for goals where the environment has
+            none of its own.
+    window: timesteps that the model sees, which space the waypoints; None = whole episodes.
     Raises ConfigError where there is nothing to ask for.
     """
     if name == "return" and query.target == "nearest":
@@ -42,6 +52,8 @@ def build_plan(
                 "episodes need data with saved simulator states (physics)"
             )
         return goal_pairs(data, episodes, seed)
+    if name == "waypoint":
+        return waypoint_rows(environment, data, episodes, seed, budget, window)
     goal = environment.goal if name == "goal" else None
     return EpisodePlan.build(episodes, seed, name, goal=goal, budget=budget), {}
 
@@ -104,20 +116,69 @@ def goal_pairs(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, di
     return EpisodePlan(tuple(rows)), actions
 
 
+def waypoint_times(length: int, window: int | None) -> Sequence[int]:
+    """When an episode of ``length`` steps passes its waypoints: a whole episode in the window at a third, two thirds and its
+    last timestep, as the ``waypoint`` task of training has it; a longer one as densely, all along."""
+    spacing = waypoint_spacing(length if window is None else window)
+    if window is not None and window < length:
+        return range(spacing, length, spacing)
+    return sorted({length // 3, 2 * length // 3, length - 1} - {0})
+
+
+def waypoint_rows(
+    environment: Environment, data: Dataset | None, episodes: int, seed: int, budget: int | None, window: int | None
+) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
+    """Held-out episodes from their beginnings, which ask for the states that they passed, and their actions.
+
+    Where goals come from held-out episodes too (simulators in which a recording cannot be replayed for long), a row is a
+    window of one, from anywhere in it. More rows than held-out episodes go through these again, with other policy seeds.
+    Raises ConfigError where the data do not say how an episode begins.
+    """
+    chosen = [] if data is None else _held_out(data, seed)
+    if data is None or not chosen:
+        raise ConfigError(
+            "query=waypoint takes its states from held-out episodes: it needs dataset.split.test or validation, and data with "
+            "the environment's seeds or saved simulator states"
+        )
+    store, rows, replayed = data.store, [], {}
+    near = environment.goal(0) is None and bool(store.spec.with_role("simulator"))
+    rng = np.random.Generator(np.random.Philox(seed))
+    for i in range(episodes):
+        episode = chosen[i % len(chosen)]
+        whole = int(store.lengths[episode])
+        length = min(whole, budget or (window if near else None) or whole)
+        if length < 2:
+            raise ConfigError(f"waypoints need episodes and budgets of at least 2 steps; found {length}")
+        policy_seed, skipped = int(rng.integers(2**31)), int(rng.integers(whole - length + 1)) if near else 0
+        row, actions = _recorded_row(store, i, episode, skipped, length)
+        times = np.array(waypoint_times(length, window))
+        at = store.ends[episode] - whole + skipped + times
+        points = Waypoints(times, {f.name: np.array(store.array(f.name)[at]) for f in store.spec.with_role("state")})
+        rows.append(replace(row, policy_seed=policy_seed, query="waypoint", waypoints=points))
+        replayed[i] = actions
+    return EpisodePlan(tuple(rows)), replayed
+
+
 def recorded_plan(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, dict[int, np.ndarray]] | None:
     """Held-out episodes to play again as they were recorded: how well the data's own policy did. None where the data say
     neither the seed of an episode nor the simulator state that it began in."""
-    store = data.store
+    lengths = data.store.lengths
+    found = [_recorded_row(data.store, i, e, 0, int(lengths[e])) for i, e in enumerate(_held_out(data, seed)[:episodes])]
+    return (EpisodePlan(tuple(row for row, _ in found)), {row.row: actions for row, actions in found}) if found else None
+
+
+def _held_out(data: Dataset, seed: int) -> list[int]:
+    """Held-out episodes in random order; none where the data do not say how an episode begins."""
     held_out = data.split.test if len(data.split.test) else data.split.validation
-    simulator = store.spec.with_role("simulator")
-    if not len(held_out) or (not simulator and "env_seed" not in store.meta(int(held_out[0]))):
-        return None
-    chosen = np.random.Generator(np.random.Philox(seed)).permutation(held_out)[:episodes]
-    action = store.spec.with_role("action")[0].name
-    rows, actions = [], {}
-    for row, episode in enumerate(chosen):
-        first, length = int(store.ends[episode] - store.lengths[episode]), int(store.lengths[episode])
-        start = Start(np.array(store.array(simulator[0].name)[first])) if simulator else None
-        rows.append(PlanRow(row, int(store.meta(int(episode)).get("env_seed", 0)), 0, budget=length, start=start))
-        actions[row] = np.array(store.array(action)[first : first + length])
-    return EpisodePlan(tuple(rows)), actions
+    known = data.store.spec.with_role("simulator") or (len(held_out) and "env_seed" in data.store.meta(int(held_out[0])))
+    return [int(e) for e in np.random.Generator(np.random.Philox(seed)).permutation(held_out)] if known else []
+
+
+def _recorded_row(store: EpisodeStore, row: int, episode: int, skipped: int, length: int) -> tuple[PlanRow, np.ndarray]:
+    """``length`` steps of a recorded episode after the ``skipped`` first ones (which needs saved simulator states), and their
+    actions."""
+    first = int(store.ends[episode] - store.lengths[episode]) + skipped
+    simulator, action = store.spec.with_role("simulator"), store.spec.with_role("action")[0].name
+    start = Start(np.array(store.array(simulator[0].name)[first])) if simulator else None
+    env_seed = int(store.meta(episode).get("env_seed", 0))
+    return PlanRow(row, env_seed, 0, budget=length, start=start), np.array(store.array(action)[first : first + length])

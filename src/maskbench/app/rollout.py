@@ -6,35 +6,36 @@ from pathlib import Path
 
 from rich.console import Console
 
-from maskbench.app.acting import FILMED, play_model, why_no_films
+from maskbench.app.acting import FILMED, Played, play_model, why_no_films
 from maskbench.app.config.instantiate import instantiate
-from maskbench.app.config.schema import RolloutConfig
-from maskbench.app.experiment import build_dataset, load_model, pick_device
+from maskbench.app.config.schema import EvalExperiment, Query, RolloutConfig
+from maskbench.app.config.schema_model import LoadedModel
+from maskbench.app.experiment import Model, build_dataset, load_model, pick_device
 from maskbench.app.results import write_results
+from maskbench.data.dataset import Dataset
+from maskbench.envs.base import Environment
 from maskbench.errors import EnvError
 
 
 def run(config: RolloutConfig, run_dir: Path) -> float | None:
     """Rolls out beside reference policies; returns the mean return of the model, negated: what a sweep minimises."""
-    console = Console(stderr=True)
     settings = config.experiment
     model = load_model(config.model.load_dir, config.model.which, pick_device(settings.device))
     environment = instantiate(config.env)
+    data = build_dataset(config.dataset, environment, settings.data_root)
+    played = play_query(model, environment, data, config.query, settings, config.model)
+    write_results(Console(stderr=True), run_dir, model, data, [], [played], video=settings.record_video)
+    returns = [r.episode_return for r in played.records]
+    return -sum(returns) / len(returns)
+
+
+def play_query(
+    model: Model, environment: Environment, data: Dataset, query: Query, settings: EvalExperiment, loaded: LoadedModel
+) -> Played:
+    """Rollouts of one query as configured. Raises EnvError where films are asked for and cannot be made."""
     blind = why_no_films(environment) if settings.record_video else None
     if blind is not None:
         raise EnvError(f"experiment.record_video: {blind}")
-    data = build_dataset(config.dataset, environment, settings.data_root)
-    played = play_model(
-        model,
-        environment,
-        data,
-        config.query,
-        "goal_open" if config.query.mode == "open" else config.query.name,
-        settings,
-        Path(config.model.load_dir),
-        config.model.which,
-        films=FILMED if settings.record_video else 0,
-    )
-    write_results(console, run_dir, model, data, [], [played], video=settings.record_video)
-    returns = [r.episode_return for r in played.records]
-    return -sum(returns) / len(returns)
+    name = "goal_open" if query.mode == "open" else query.name
+    films = FILMED if settings.record_video else 0
+    return play_model(model, environment, data, query, name, settings, Path(loaded.load_dir), loaded.which, films=films)

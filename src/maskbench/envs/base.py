@@ -80,6 +80,9 @@ class Environment(ABC):
     #: Range of every dimension of a continuous action, from which uniformly random actions are drawn.
     action_range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
+    #: A state counts as reached within this ``goal_distance``: exactly, where all factors are discrete.
+    reach: ClassVar[float] = 0.5
+
     #: Raised whenever generated data would come out otherwise, so that cached data of an older generator is not reused.
     data_version: ClassVar[int] = 1
 

@@ -69,8 +69,8 @@ class ModelPolicy:
         self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
         k = self.layout.length
         self.cells: dict[str, Tensor] = {f.name: _blank(f, num_slots, k, self.device) for f in self.layout.spec}
-        self.goals: dict[str, Tensor] = {f.name: _blank(f, num_slots, 1, self.device)[:, 0] for f in self._states}
-        self.has_goal = torch.zeros(num_slots, dtype=torch.bool, device=self.device)
+        self.wanted_at = torch.full((num_slots, 0), -1, dtype=torch.long, device=self.device)
+        self.wanted_states: dict[str, Tensor] = {f.name: _blank(f, num_slots, 0, self.device) for f in self._states}
         self.keep = torch.zeros(num_slots, dtype=torch.long, device=self.device)
         self.now = torch.full((num_slots,), -1, dtype=torch.long, device=self.device)
         self.time = np.zeros(num_slots, np.int64)
@@ -97,20 +97,34 @@ class ModelPolicy:
             self.wanted[slot] = row.target_return if row.target_return is not None else 0.0
             self.noise[slot] = np.random.Generator(np.random.Philox(key=row.policy_seed))
             self.plans.pop(slot, None)
-            self.has_goal[slot] = row.goal is not None
-            fits = self.query.name != "goal" or self.budget[slot] <= k
-            history = self.query.history if self.query.history is not None else (k - 1 if fits else 0)
-            self.keep[slot] = min(history, k - 1)
-            if row.goal is not None:
-                for f in self._states:
-                    self.goals[f.name][slot] = self._goal_cell(f, row.goal)
+            self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
+            self._want(slot, self._wishes(row, int(self.budget[slot])))
 
-    def _goal_cell(self, f: Factor, goal: Mapping[str, np.ndarray]) -> Tensor:
-        """A goal in model units; entries that are not asked for (NaN) are taken as zero in the environment's units."""
-        if f.parent not in goal:
-            return torch.zeros_like(self.goals[f.name][0])
-        value = torch.nan_to_num(torch.as_tensor(np.asarray(goal[f.parent])))
-        return self._to_model(f, value[None])[0]
+    def _wishes(self, row: PlanRow, budget: int) -> tuple[Sequence[int], Mapping[str, np.ndarray]]:
+        """Times and states ``(W, *shape)`` that the query shows ahead; a goal is one at the end of the budget."""
+        if self.query.name == "goal" and row.goal is not None:
+            return [budget], {name: np.asarray(value)[None] for name, value in row.goal.items()}
+        if self.query.name == "waypoint" and row.waypoints is not None:
+            return row.waypoints.times.tolist(), row.waypoints.states
+        return [], {}
+
+    def _want(self, slot: int, wishes: tuple[Sequence[int], Mapping[str, np.ndarray]]) -> None:
+        """Keeps what a slot's episode wants, in model units; entries that are not asked for (NaN) are taken as zero in the
+        environment's units."""
+        times, states = wishes
+        more = len(times) - self.wanted_at.shape[1]
+        if more > 0:
+            n = len(self.wanted_at)
+            self.wanted_at = torch.cat([self.wanted_at, self.wanted_at.new_full((n, more), -1)], 1)
+            for f in self._states:
+                self.wanted_states[f.name] = torch.cat([self.wanted_states[f.name], _blank(f, n, more, self.device)], 1)
+        self.wanted_at[slot] = -1
+        self.wanted_at[slot, : len(times)] = torch.tensor(times, dtype=torch.long, device=self.device)
+        for f in self._states:
+            self.wanted_states[f.name][slot] = 0
+            if f.parent in states:
+                values = torch.nan_to_num(torch.as_tensor(np.asarray(states[f.parent])))
+                self.wanted_states[f.name][slot, : len(times)] = self._to_model(f, values)
 
     def _to_model(self, f: Factor, value: Tensor) -> Tensor:
         """Values of the factor that ``f`` is (a part of), ``(n, ...)``, to model units."""
@@ -175,16 +189,22 @@ class ModelPolicy:
     def _question(self, values: dict[str, Tensor], at: Tensor, slots: np.ndarray) -> tuple[Window, MaskSet]:
         """The window and masks that put the query to the model."""
         now, k = self.now[at], self.layout.length
-        remaining = torch.as_tensor(self.budget[slots] - self.time[slots], device=self.device)
-        goal_at = torch.where(self.has_goal[at], torch.clamp(now + remaining, max=k - 1), -1)
-        masks = self.query.masks(now, goal_at, self.layout, self.attend, self.returns)
+        time = torch.as_tensor(self.time[slots], device=self.device)
+        ahead = self.wanted_at[at] - time[:, None]
+        place = now[:, None] + ahead
+        if self.query.name == "goal":  # one beyond the window stands at its end
+            place = place.clamp(max=k - 1)
+        row, which = torch.nonzero((ahead > 0) & (place > now[:, None]) & (place < k), as_tuple=True)
+        wanted = torch.zeros(len(at), k, dtype=torch.bool, device=self.device)
+        wanted[row, place[row, which]] = True
+        for f in self._states:
+            values[f.name][row, place[row, which]] = self.wanted_states[f.name][at[row], which]
+        masks = self.query.masks(now, wanted, self.layout, self.attend, self.returns)
         valid = None
         if self.query.name == "goal":
-            rows = torch.nonzero(goal_at > now)[:, 0]
-            for f in self._states:
-                values[f.name][rows, goal_at[rows]] = self.goals[f.name][at[rows]]
-            end = torch.where(goal_at > now, goal_at, k - 1)
-            valid = torch.arange(k, device=self.device)[None] <= end[:, None]
+            t = torch.arange(k, device=self.device)[None]
+            end = torch.where(wanted.any(1), (wanted * t).amax(1), k - 1)
+            valid = t <= end[:, None]
         return Window(values, valid), masks
 
     def _draw(self, f: Factor, params: Tensor, slots: np.ndarray) -> Tensor:

@@ -15,7 +15,12 @@ from maskbench.masking.tasks import NamedTask
 from maskbench.tokens.layout import Attend, TokenLayout
 
 #: Questions that a rollout can put, by what they need besides the history.
-QUERIES = ("bc", "return", "goal")
+QUERIES = ("bc", "return", "goal", "waypoint", "future")
+
+
+def waypoint_spacing(window: int) -> int:
+    """Timesteps between waypoints: those of the ``waypoint`` task in windows of this length."""
+    return max(1, window // 3)
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,11 @@ class Query:
     """What is asked at every step of a rollout.
 
     name:    ``bc`` continues the history; ``return`` also shows the return-to-go that is wanted; ``goal`` also shows the
-             state that is wanted at the end of the budget.
+             state that is wanted at the end of the budget; ``waypoint`` those that are wanted on the way, as far as they fall
+             into the window; ``future`` asks for all that follows at once and takes its first action.
     mode:    ``closed`` asks again after every step; ``open`` asks once for all actions up to the goal and plays them.
-    history: past timesteps kept in front of the current one. None keeps what the window holds; under ``goal``, when the
-             budget is longer than the window, none.
+    history: past timesteps kept in front of the current one. None keeps what the window holds; when the budget is longer
+             than the window, none under ``goal``, and under ``waypoint`` what leaves room for two waypoints ahead.
     temperature, greedy: how actions are drawn from stochastic heads.
     """
 
@@ -47,26 +53,34 @@ class Query:
             )
 
     def most_visible(self, layout: TokenLayout) -> int:
-        """Tokens that any row can show: the history, the current timestep and a goal. A bound that all rows share, so that a
-        row's sums do not depend on how much its neighbours show."""
-        timesteps = layout.length if self.history is None else self.history + 1 + (self.name == "goal")
+        """Tokens that any row can show: the history, the current timestep and what is wanted. A bound that all rows share, so
+        that a row's sums do not depend on how much its neighbours show."""
+        whole = self.history is None or self.name == "waypoint"
+        timesteps = layout.length if whole else (self.history or 0) + 1 + (self.name == "goal")
         return min(layout.num_tokens, len(layout.streams) * timesteps)
 
-    def masks(self, now: Tensor, goal_at: Tensor, layout: TokenLayout, attend: Attend, returns: Returns) -> MaskSet:
-        """Masks for rows whose current timestep is ``now`` ``(B,)`` and whose goal lies at ``goal_at`` ``(B,)`` (a value not
-        beyond ``now`` = none).
+    def kept(self, window: int, budget: int) -> int:
+        """Past timesteps that a row with this ``budget`` keeps in front of the current one."""
+        if self.history is not None:
+            return min(self.history, window - 1)
+        if budget <= window or self.name not in ("goal", "waypoint"):
+            return window - 1
+        return 0 if self.name == "goal" else max(0, window - 1 - 2 * waypoint_spacing(window))
+
+    def masks(self, now: Tensor, wanted: Tensor, layout: TokenLayout, attend: Attend, returns: Returns) -> MaskSet:
+        """Masks for rows whose current timestep is ``now`` ``(B,)`` and that want given states at ``wanted`` ``(B, T)`` bool,
+        all beyond ``now``.
 
         ``returns`` is how a causal model was shown returns-to-go in training: in every row of the window or in its first.
         """
         t = torch.arange(layout.length, device=now.device)[None]
         if attend == "bidirectional":
-            task = NamedTask("return" if self.name == "return" else "bc")
+            task = NamedTask(self.name if self.name in ("return", "future") else "bc")
             masks = replace(task.at(now + 1, layout), max_visible=self.most_visible(layout))
-            if self.name == "goal":
-                shown = (t == goal_at[:, None]) & (goal_at > now)[:, None]
-                masks = replace(masks, visible=masks.visible | cells(layout, {"state": shown}, len(now), now.device))
+            if self.name in ("goal", "waypoint"):
+                masks = replace(masks, visible=masks.visible | cells(layout, {"state": wanted}, len(now), now.device))
                 if self.mode == "open":
-                    planned = (t >= now[:, None]) & (t < goal_at[:, None])
+                    planned = (t >= now[:, None]) & (t < (wanted * t).amax(1, keepdim=True))
                     masks = replace(masks, predict=cells(layout, {"action": planned}, len(now), now.device))
             return masks
         past = t <= now[:, None]
@@ -88,15 +102,17 @@ def answerable(
         reason = None
         if not acts:
             reason = "the model predicts no actions"
-        elif name != "bc" and name not in environment_queries:
+        elif name in ("return", "goal") and name not in environment_queries:
             reason = "the environment gives it nothing to ask for"
         elif name == "return" and "return" not in inputs:
             reason = "returns-to-go are no part of the model's tokens"
         elif name == "return" and attend == "causal" and returns == "none":
             reason = "the model never saw a return-to-go in training"
-        elif name == "goal" and attend == "causal":
-            reason = "a causal model cannot look ahead at a goal"
-        elif name == "goal" and "state" not in inputs:
+        elif name in ("goal", "waypoint") and attend == "causal":
+            reason = f"a causal model cannot look ahead at a {name}"
+        elif name == "future" and attend == "causal":
+            reason = "a causal model is asked for one step at a time (bc)"
+        elif name in ("goal", "waypoint") and "state" not in inputs:
             reason = "states are no part of the model's tokens"
         reasons[name] = reason
     return reasons

@@ -135,7 +135,7 @@ def task_loss_table(losses: Sequence[TaskLoss], brief: bool = False) -> Table:
 
 
 #: What a terminal has room for.
-BRIEF = ("return", "success", "normalised_score", "goal_distance", "goal_distance_median")
+BRIEF = ("return", "success", "normalised_score", "goal_distance", "goal_distance_median", "waypoints_hit", "waypoint_distance")
 
 
 def rollout_table(

@@ -20,6 +20,12 @@ import numpy as np
 from maskbench.errors import ConfigError
 from maskbench.trajectory import EpisodeRecord
 
+#: Metrics whose median is reported beside their mean.
+_DISTANCES = {
+    "goal_distance": "smallest distance to the goal after any action",
+    "final_goal_distance": "distance to the goal after the last action",
+    "waypoint_distance": "mean distance to the waypoints at their times",
+}
 #: Modes that get a row of their own, the most frequent ones; entropy and coverage count all.
 LISTED_MODES = 24
 #: Events of this prefix name the mode (route, ordering) of demonstrations that an episode follows.
@@ -140,10 +146,10 @@ def _statistics(
     yield "length", "executed actions, mean over episodes", mean([r.length for r in records])
     for name in dict.fromkeys(name for r in records for name in r.metrics):
         values = [r.metrics[name] for r in records if name in r.metrics]
-        if name in ("goal_distance", "final_goal_distance"):
-            what = "smallest distance to the goal after any action"
-            if name == "final_goal_distance":
-                what = "distance to the goal after the last action"
+        if name == "waypoints_hit":
+            yield name, "share of an episode's waypoints that it passes at their times, mean over episodes", mean(values)
+        elif name in _DISTANCES:
+            what = _DISTANCES[name]
             yield name, f"{what}, mean over episodes", mean(values)
             yield f"{name}_median", f"{what}, median over episodes", bootstrap_median(values, seed, level)
         else:

@@ -21,6 +21,35 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
+class Waypoints:
+    """States that an episode is asked to pass through, each at its own time.
+
+    times:  ``(W,)`` int64, ascending: how many actions have been executed by then, at least 1.
+    states: state-factor values ``(W, *shape)``.
+    """
+
+    times: np.ndarray
+    states: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        times = np.asarray(self.times, np.int64)
+        object.__setattr__(self, "times", times)
+        if times.ndim != 1 or not len(times) or times[0] < 1 or (np.diff(times) < 1).any():
+            raise ConfigError(f"waypoints need ascending times from 1 on; found {times.tolist()}")
+        lengths = {name: len(value) for name, value in self.states.items()}
+        if not lengths or set(lengths.values()) != {len(times)}:
+            raise ConfigError(f"{len(times)} waypoints need as many states; found {lengths}")
+
+    def to_json(self) -> dict[str, Any]:
+        states = {name: _encode(value) for name, value in self.states.items()}
+        return {"times": self.times.tolist(), "states": states}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Waypoints:
+        return cls(content["times"], {name: _decode(value) for name, value in content["states"].items()})
+
+
+@dataclass(frozen=True, eq=False)
 class PlanRow:
     """One episode to play. Its record is a function of this row, the environment and the policy's weights, of nothing else.
 
@@ -30,6 +59,7 @@ class PlanRow:
     query:         name of the masking query that the policy is asked by.
     target_return: return to ask for (``return`` query), in the environment's reward units.
     goal:          state-factor values to reach, each ``(*shape)``; NaN entries are not asked for.
+    waypoints:     states to pass through at given times (``waypoint`` query).
     budget:        executed actions allowed; None = the environment's horizon.
     start:         saved simulator state to begin from, instead of the one that ``env_seed`` draws.
     """
@@ -42,6 +72,7 @@ class PlanRow:
     goal: Mapping[str, np.ndarray] | None = None
     budget: int | None = None
     start: Start | None = None
+    waypoints: Waypoints | None = None
 
     def __post_init__(self) -> None:
         if min(self.row, self.env_seed, self.policy_seed) < 0:
@@ -52,8 +83,9 @@ class PlanRow:
             raise ConfigError(f"row {self.row}: an empty goal asks for nothing; use goal=None")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON."""
-        return {
+        """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON. Waypoints are
+        listed only where there are any, which keeps the hashes of plans without them."""
+        content = {
             "row": int(self.row),
             "env_seed": int(self.env_seed),
             "policy_seed": int(self.policy_seed),
@@ -63,6 +95,7 @@ class PlanRow:
             "budget": None if self.budget is None else int(self.budget),
             "start": None if self.start is None else _encode(self.start.simulator),
         }
+        return content if self.waypoints is None else {**content, "waypoints": self.waypoints.to_json()}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> PlanRow:
@@ -76,6 +109,7 @@ class PlanRow:
             goal=None if goal is None else {name: _decode(value) for name, value in goal.items()},
             budget=row["budget"],
             start=None if start is None else Start(_decode(start)),
+            waypoints=Waypoints.from_json(row["waypoints"]) if "waypoints" in row else None,
         )
 
 

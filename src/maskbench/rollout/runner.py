@@ -105,9 +105,17 @@ class _Episode:
     total: float = 0.0
     nearest: float = np.inf
     distance: float = np.inf
+    gaps: list[float] = field(default_factory=list)
     events: list[tuple[int, str]] = field(default_factory=list)
     steps: list[dict[str, np.ndarray]] = field(default_factory=list)
     pictures: list[np.ndarray] = field(default_factory=list)
+
+    def wanted_next(self) -> Observation | None:
+        """The waypoint of the state that the next action leads to, if it is one."""
+        points, passed = self.row.waypoints, len(self.gaps)
+        if points is None or passed == len(points.times) or points.times[passed] != self.length + 1:
+            return None
+        return {name: value[passed] for name, value in points.states.items()}
 
 
 def play(
@@ -158,7 +166,9 @@ def play(
             after = batch.step(order, actions)
             policy.record(slots, after.reward)
             _store(states, after.observation, slots, batch.num_slots)
-            distances = _goal_distances(environment, after.observation, [live[s].row for s in order])
+            episodes = [live[s] for s in order]
+            distances = _distances(environment, after.observation, [e.row.goal for e in episodes])
+            gaps = _distances(environment, after.observation, [e.wanted_next() for e in episodes])
 
             for i, slot in enumerate(order):
                 episode = live[slot]
@@ -167,6 +177,8 @@ def play(
                 episode.total += float(after.reward[i])
                 episode.distance = float(distances[i])
                 episode.nearest = min(episode.nearest, episode.distance)
+                if np.isfinite(gaps[i]):
+                    episode.gaps.append(float(gaps[i]))
                 if record_trajectories:
                     cells = {name: value[i] for name, value in before.items()}
                     episode.steps.append({**cells, action_name: np.array(actions[i]), "reward": after.reward[i]})
@@ -195,18 +207,18 @@ def _store(states: dict[str, np.ndarray], fresh: Observation, slots: np.ndarray,
         states[name][slots] = value
 
 
-def _goal_distances(environment: Environment, after: Observation, rows: Sequence[PlanRow]) -> np.ndarray:
-    """``(n,)`` distance to each row's own goal; infinite where a row has none."""
-    distances = np.full(len(rows), np.inf)
+def _distances(environment: Environment, after: Observation, wanted: Sequence[Observation | None]) -> np.ndarray:
+    """``(n,)`` distance to the state that each slot wants; infinite where it wants none."""
+    distances = np.full(len(wanted), np.inf)
     groups: dict[tuple[str, ...], list[int]] = {}
-    for i, row in enumerate(rows):
-        if row.goal is not None:
-            groups.setdefault(tuple(sorted(row.goal)), []).append(i)
+    for i, state in enumerate(wanted):
+        if state is not None:
+            groups.setdefault(tuple(sorted(state)), []).append(i)
     for names, members in groups.items():
         missing = [name for name in names if name not in after]
         if missing:
-            raise EnvError(f"row {rows[members[0]].row} asks for {missing}; the environment observes {sorted(after)}")
-        goals = {name: np.stack([np.asarray((rows[i].goal or {})[name]) for i in members]) for name in names}
+            raise EnvError(f"the plan asks for {missing}; the environment observes {sorted(after)}")
+        goals = {name: np.stack([np.asarray((wanted[i] or {})[name]) for i in members]) for name in names}
         distances[members] = environment.goal_distance({name: value[members] for name, value in after.items()}, goals)
     return distances
 
@@ -217,6 +229,11 @@ def _record(
     metrics = {name: float(value) for name, value in environment.score(episode.total).items()}
     if episode.row.goal is not None:
         metrics |= {"goal_distance": episode.nearest, "final_goal_distance": episode.distance}
+    if episode.row.waypoints is not None:
+        hit = sum(gap <= environment.reach for gap in episode.gaps)
+        metrics["waypoints_hit"] = hit / len(episode.row.waypoints.times)
+        if episode.gaps:
+            metrics["waypoint_distance"] = float(np.mean(episode.gaps))
     wins = environment.success_events
     trajectory = None
     if episode.steps:

@@ -203,6 +203,19 @@ def test_resume_takes_over_the_command_line_of_the_run(tmp_path: Path) -> None:
     assert (config.env.name, config.optimizer.lr, config.experiment.num_steps) == ("walker", 0.01, 9)
 
 
+@pytest.mark.parametrize("name", ["bc", "waypoint", "future", "past", "inverse_dynamics_action"])
+def test_evaluation_asks_every_task_by_name_and_none_by_default(tmp_path: Path, name: str) -> None:
+    run = saved_run(tmp_path, ["env=doorkey"])
+    assert load("eval", [f"model.load_dir={run}"]).query is None
+    assert load("eval", [f"model.load_dir={run}", f"query={name}"]).query.name == name
+
+
+def test_tasks_and_a_query_are_not_asked_together(tmp_path: Path) -> None:
+    run = saved_run(tmp_path, ["env=doorkey"])
+    with pytest.raises(ConfigError, match="give either tasks or query"):
+        load("eval", [f"model.load_dir={run}", "query=bc", "tasks=[goal]"])
+
+
 def test_evaluation_without_a_run_is_refused() -> None:
     with pytest.raises(ConfigError, match="load_dir is missing"):
         load("eval")

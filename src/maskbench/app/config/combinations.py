@@ -182,9 +182,11 @@ def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
         raise KeyMistake("dataset.split", "fractions add up to more than 1")
 
 
-def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
+def query_is_complete(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
     """A query has the target that it needs, and a history that fits the window."""
-    query: Query = c.query
+    query: Query | None = c.query
+    if query is None:
+        return
     if query.name == "return" and query.target is None:
         raise KeyMistake("query.target", "query 'return' needs a target: a number, expert or nearest")
     asked = {query.name} if isinstance(c, RolloutConfig) else {query.name, *c.evaluation.rollout}
@@ -193,6 +195,12 @@ def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
     window = window_of(c) if isinstance(c, TrainConfig) else c.dataset.window
     if query.history is not None and query.history > window:
         raise KeyMistake("query.history", f"{query.history} timesteps do not fit the window of {window}")
+
+
+def one_thing_is_asked(c: EvalConfig) -> None:
+    """A query and a list of tasks both say which losses to report."""
+    if c.query is not None and c.tasks is not None:
+        raise KeyMistake("tasks", f"query={c.query.name} reports the loss of its own task; give either tasks or query")
 
 
 def _window_key(c: TrainConfig) -> str:
@@ -217,6 +225,6 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         starts_from_one_run,
         query_is_complete,
     ],
-    EvalConfig: [name_is_a_folder, data_is_there, split_fits_episodes],
+    EvalConfig: [name_is_a_folder, data_is_there, split_fits_episodes, query_is_complete, one_thing_is_asked],
     RolloutConfig: [name_is_a_folder, query_is_complete],
 }

@@ -22,7 +22,8 @@ INTRODUCTION = {
 
   python eval.py model.load_dir=train_runs/latest
   python eval.py model.load_dir=train_runs/latest model.which=last part=validation
-  python eval.py model.load_dir=train_runs/latest 'tasks=[bc,goal]' evaluation.num_windows=5000""",
+  python eval.py model.load_dir=train_runs/latest 'tasks=[bc,goal]' evaluation.num_windows=5000
+  python eval.py model.load_dir=train_runs/latest query=waypoint""",
     "run_on_env": """A trained model acts in its environment, asked by mask.
 
   python run_on_env.py model.load_dir=train_runs/latest

@@ -167,6 +167,7 @@ class EvalConfig:
     evaluation: Evaluation
     tasks: tuple[TaskName, ...] | None
     part: Literal["train", "validation", "test"]
+    query: Query | None = None
     sweep: Sweep | None = None
 
 

@@ -36,6 +36,7 @@ class MazePOMDP(MazeFamily):
 
     observed: ClassVar[tuple[int, ...]] = (0, 1, 4, 5)
     goal_radius: ClassVar[float] = 0.3
+    reach: ClassVar[float] = 0.3
     #: What ``return_target`` asks for, relative to the nearest episode's return: 1.2 in the published code, 1.1 in the paper.
     target_ratio: ClassVar[float] = 1.2
 
