@@ -185,7 +185,8 @@ class ModelPolicy:
                 values[f.name][rows, goal_at[rows]] = self.goals[f.name][at[rows]]
             end = torch.where(goal_at > now, goal_at, k - 1)
             valid = torch.arange(k, device=self.device)[None] <= end[:, None]
-        return Window(values, valid), masks
+        start = torch.as_tensor(self.time[slots], device=self.device) - now  # timestep of the window's first row
+        return Window(values, valid, start), masks
 
     def _draw(self, f: Factor, params: Tensor, slots: np.ndarray) -> Tensor:
         head = self.model.head(f.name)

@@ -56,12 +56,16 @@ class Query:
         """Masks for rows whose current timestep is ``now`` ``(B,)`` and whose goal lies at ``goal_at`` ``(B,)`` (a value not
         beyond ``now`` = none).
 
-        ``returns`` is how a causal model was shown returns-to-go in training: in every row of the window or in its first.
+        ``returns`` is how the model was shown returns-to-go in training: in every row of the window or in its first.
         """
         t = torch.arange(layout.length, device=now.device)[None]
+        past = t <= now[:, None]
+        every_return = self.name == "return" and returns in ("all", "all_half")
         if attend == "bidirectional":
             task = NamedTask("return" if self.name == "return" else "bc")
             masks = replace(task.at(now + 1, layout), max_visible=self.most_visible(layout))
+            if every_return:
+                masks = replace(masks, visible=masks.visible | cells(layout, {"return": past}, len(now), now.device))
             if self.name == "goal":
                 shown = (t == goal_at[:, None]) & (goal_at > now)[:, None]
                 masks = replace(masks, visible=masks.visible | cells(layout, {"state": shown}, len(now), now.device))
@@ -69,10 +73,9 @@ class Query:
                     planned = (t >= now[:, None]) & (t < goal_at[:, None])
                     masks = replace(masks, predict=cells(layout, {"action": planned}, len(now), now.device))
             return masks
-        past = t <= now[:, None]
         rules = {"state": past, "action": t < now[:, None]}
         if self.name == "return":
-            rules["return"] = past if returns == "all" else t == 0
+            rules["return"] = past if every_return else t == 0
         asked = cells(layout, {"action": t == now[:, None]}, len(now), now.device)
         return MaskSet(cells(layout, rules, len(now), now.device), asked, attend="causal")
 
