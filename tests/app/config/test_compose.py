@@ -214,8 +214,8 @@ def test_baselines_and_options_compose(overrides: list[str]) -> None:
     [
         (["masking=past", "model=decoder"], "bidirectional; .*masking.train.attend=causal"),
         (["masking=multitask", "model=decoder"], "the decoder is causal, but Mixture is bidirectional"),
-        (["masking=gpt_random", "model=encoder"], "needs a causal model"),
-        (["masking=gpt", "model=mlp"], "needs a causal model"),
+        (["masking=gpt_random", "model=encoder"], "needs model=decoder or another causal one"),
+        (["masking=gpt", "model=mlp"], "needs model=decoder or another causal one"),
         (["masking=multitask", "masking.train.schemes.bc.attend=causal"], "cannot hold causal and bidirectional"),
         (["masking=goal", "masking.train.at=last"], "masking.train.at: task 'goal' asks nothing at the last timestep"),
         (["masking=unimask", "masking.returns=frist"], "Did you mean 'first'"),

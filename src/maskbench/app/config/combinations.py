@@ -44,7 +44,7 @@ def attention_fits_model(c: TrainConfig) -> None:
         raise KeyMistake("masking.train.schemes", "a mixture cannot hold causal and bidirectional schemes")
     name, model = type(c.masking.train).__name__, type(c.model).__name__
     if rules == {"causal"} and c.model.attention != "causal":
-        raise KeyMistake("model", f"a causal masking scheme needs a causal model, e.g. model=decoder; found {model}")
+        raise KeyMistake("model", f"a causal masking scheme needs model=decoder or another causal one; found {model}")
     if rules == {"bidirectional"} and c.model.attention == "causal":
         fix = "choose model=encoder, masking=gpt or masking=gpt_random"
         if hasattr(c.masking.train, "attend"):
