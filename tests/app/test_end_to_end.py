@@ -159,6 +159,19 @@ def test_any_scheme_meets_any_environment(tmp_path: Path) -> None:
     assert all(r["bc return"] for r in rows if r["masking"] in ("bert", "unimask", "gpt", "bet"))
 
 
+def test_baselines_train_act_and_answer_what_they_can(tmp_path: Path) -> None:
+    small = ("debug=fast", "experiment.num_steps=6", "dataset.generate.episodes=24", "experiment.num_eval_steps=40")
+    envs, masks = "doorkey,maze2d_medium_pomdp", "decision_gpt,decision_transformer,gpt_random"
+    run("train.py", "-m", f"env={envs}", f"masking={masks}", *small, "hydra.sweep.dir=causal", cwd=tmp_path)
+    run("train.py", "-m", f"env={envs}", "model=mlp", "masking.returns=null,first", *small, "hydra.sweep.dir=mlp", cwd=tmp_path)
+    for sweep, jobs in (("causal", 6), ("mlp", 4)):
+        rows = table(tmp_path / sweep / "summary.csv")
+        assert len(rows) == jobs
+        assert all(r["bc return"] and r["return return"] for r in rows)
+    asked = {r["task"] for r in table(tmp_path / "causal" / "2" / "evaluation" / "task_losses.csv")}
+    assert {"bc", "return", "goal", "waypoint", "past", "future", "forward_dynamics", "inverse_dynamics"} == asked
+
+
 def test_two_processes_train_one_run(tmp_path: Path) -> None:
     run("train.py", "debug=fast", "trainer=ddp", "evaluation=losses", "hydra.run.dir=run", cwd=tmp_path)
     steps = [int(r["step"]) for r in table(tmp_path / "run" / "metrics.csv")]

@@ -86,6 +86,13 @@ def test_schemes_of_different_attention_do_not_mix() -> None:
         Mixture({"a": CausalMask(), "b": BernoulliMask()})
 
 
+def test_a_causal_mixture_of_tasks_is_causal_and_hides(grid_layout) -> None:
+    mix = Mixture({n: NamedTask(n, attend="causal") for n in ("bc", "return", "past")})
+    assert (mix.attend, mix.hides, mix.returns) == ("causal", True, "first")
+    assert mix.sample(generator(), 8, grid_layout).attend == "causal"
+    assert not Mixture({"a": CausalMask()}).hides
+
+
 def test_padding_is_hidden_and_never_asked_for(grid_layout) -> None:
     valid = torch.arange(10)[None] < torch.tensor([[4], [10]])
     window = Window({"state": torch.zeros(2, 10, dtype=torch.long)}, valid=valid)

@@ -116,3 +116,15 @@ def test_rates_outside_the_open_unit_interval_are_refused(bad: float) -> None:
         BernoulliMask(p=bad)
     with pytest.raises(ConfigError, match=r"\(0, 1\)"):
         RatioMask([bad])
+
+
+def test_random_masks_are_the_same_for_gpt(grid_layout) -> None:
+    both = [BernoulliMask(attend=a).sample(generator(), 32, grid_layout) for a in ("bidirectional", "causal")]
+    assert torch.equal(both[0].visible, both[1].visible)
+    assert torch.equal(both[0].predict, both[1].predict)
+    assert [m.attend for m in both] == ["bidirectional", "causal"]
+
+
+@pytest.mark.parametrize(("share", "returns"), [(0.0, "none"), (0.5, "first_half"), (1.0, "first")])
+def test_random_masks_say_which_returns_they_show(share: float, returns: str) -> None:
+    assert BernoulliMask(first_return=share).returns == returns

@@ -134,3 +134,27 @@ def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
 def test_dynamics_need_more_than_one_timestep() -> None:
     with pytest.raises(ConfigError, match="windows longer than 1"):
         NamedTask("forward_dynamics").sample(torch.Generator(), 4, build_layout(discrete_spec(), 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "index", "action"),
+    [
+        ("bc", "last", 10, 9),  # BC_last
+        ("return", "last", 10, 9),  # RC_last
+        ("bc", "second_last", 9, 8),  # BC_stlast
+        ("return", "second_last", 9, 8),  # RC_stlast
+        ("goal", "second_last", 9, 8),  # gc_stlast
+    ],
+)
+def test_a_fixed_index_asks_for_one_action_in_every_row(name: str, at: str, index: int, action: int, grid_layout) -> None:
+    task = NamedTask(name, at=at)
+    masks = task.sample(torch.Generator().manual_seed(0), 6, grid_layout)
+    expected = NamedTask(name).at(torch.full((6,), index), grid_layout)
+    assert torch.equal(masks.visible, expected.visible)
+    assert masks.predict.nonzero()[:, 1].unique().tolist() == [action]
+
+
+@pytest.mark.parametrize(("name", "at"), [("goal", "last"), ("forward_dynamics", "second_last"), ("inverse_dynamics", "last")])
+def test_an_index_that_a_task_never_takes_is_refused(name: str, at: str) -> None:
+    with pytest.raises(ConfigError, match="outside the window"):
+        NamedTask(name, at=at)

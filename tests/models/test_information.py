@@ -8,6 +8,7 @@ from torch import nn
 from maskbench.masking.causal import CausalMask
 from maskbench.masking.random import BernoulliMask, FrontierMask, RatioMask
 from maskbench.masking.scheme import MaskSet
+from maskbench.masking.span import SpanMask
 from maskbench.masking.tasks import TASKS, NamedTask
 from maskbench.models.autoencoder import Autoencoder
 from maskbench.models.decoder import Decoder
@@ -39,6 +40,9 @@ def make(kind: str, layout: TokenLayout, outputs=None, **kwargs):
         ("maskdp", RatioMask([0.15, 0.95], per="row")),
         ("mtm", FRONTIER),
         ("decoder", CausalMask(["state", "action"])),
+        ("decoder", BernoulliMask(attend="causal")),
+        ("decoder", SpanMask(attend="causal")),
+        ("decoder", NamedTask("future", attend="causal")),
     ],
 )
 def test_no_gradient_flows_from_hidden_or_later_cells(spec, by: str, kind: str, scheme) -> None:

@@ -50,3 +50,16 @@ def test_unimask_on_the_gridworld(size: tuple[int, int, int], count: int) -> Non
     layout = build_layout(discrete_spec(), 10)
     model = Encoder(layout, build_heads(layout.spec, width, {}), n_layer=layers, n_embd=width, n_inner=inner)
     assert model.num_parameters == count
+
+
+@pytest.mark.parametrize(("timesteps", "count"), [("none", 41_476), ("learned", 41_476 + 32_000)])
+def test_decision_gpt_and_decision_transformer_on_the_gridworld(timesteps: str, count: int) -> None:
+    """unimask.md 3.3 and 3.6; positions are one a token of the window, and only the action has a head."""
+    layout = build_layout(discrete_spec(), 10, "factor")
+    heads = build_heads(layout.spec.select(["action"]), 32, {})
+    sizes = {"n_layer": 3, "n_head": 8, "n_embd": 32, "n_inner": 128}
+    model = Decoder(layout, heads, **sizes, activation="relu", embed_norm=True, timesteps=timesteps)
+    block = 4 * (32 * 32 + 32) + 2 * 64 + (32 * 128 + 128) + (128 * 32 + 32)
+    embedding = 53 * 32 + 4 * 32 + 64 + 40 * 32  # four Linears, their LayerNorm, positions
+    assert embedding + 3 * block + 64 + (32 * 4 + 4) == 41_476
+    assert model.num_parameters == count

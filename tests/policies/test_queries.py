@@ -10,6 +10,15 @@ from maskbench.rollout.invariant import batch_invariant
 from maskbench.tokens.layout import build_layout
 
 
+@pytest.mark.parametrize("attend", ["bidirectional", "causal"])
+@pytest.mark.parametrize(("returns", "shown"), [("all", [0, 1, 2, 3]), ("all_half", [0, 1, 2, 3]), ("first", [0])])
+def test_the_returns_that_are_shown_are_those_of_training(attend: str, returns: str, shown: list[int], grid_layout) -> None:
+    now = torch.tensor([3])
+    masks = Query("return").masks(now, torch.full_like(now, -1), grid_layout, attend, returns)
+    assert masks.visible[0, :, grid_layout.column("rtg")].nonzero().flatten().tolist() == shown
+    assert masks.predict.nonzero().tolist() == [[0, 3, grid_layout.column("action")]]
+
+
 @pytest.mark.parametrize("history", [None, 0, 3])
 @pytest.mark.parametrize("name", ["bc", "goal", "waypoint"])
 @pytest.mark.parametrize("kind", ["encoder", "maskdp", "mtm"])

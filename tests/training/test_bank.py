@@ -71,6 +71,37 @@ def test_causal_models_get_the_masks_of_bidirectional_ones() -> None:
     assert not Asked.possible("goal", "causal", "first")
     assert not Asked.possible("return", "causal", "none")
     assert Asked.possible("return", "causal", "first")
+    assert all(Asked.possible(t, "causal", "first_half", hides=True) for t in TASKS)
+
+
+@pytest.mark.parametrize("attend", ["bidirectional", "causal"])
+@pytest.mark.parametrize(("returns", "shown"), [("all", range(4)), ("all_half", range(4)), ("first", [0])])
+def test_models_that_saw_every_return_are_shown_those_of_the_visible_timesteps(attend: str, returns: str, shown) -> None:
+    layout = build_layout(discrete_spec(), 10, by="factor")
+    masks = Asked("return", attend, returns).sample(torch.Generator().manual_seed(0), 10, layout)
+    row = int((masks.visible[:, :, layout.column("state")].sum(1) == 4).nonzero())
+    assert masks.visible[row, :, layout.column("rtg")].nonzero().flatten().tolist() == list(shown)
+
+
+def test_a_causal_model_is_never_asked_for_what_no_token_predicts() -> None:
+    layout = build_layout(discrete_spec(), 6, by="factor", inputs=["state", "action"])
+    torch.manual_seed(0)
+    model = Decoder(layout, build_heads(layout.spec, 16, {}), n_layer=1, n_head=2, n_embd=16)
+    bank = TaskBank.build(random_window(layout, 60), {"past": Asked("past", "causal", "none")}, layout, 0)
+    counts = {r.factor: r.n for r in bank.losses(model, Objective({"return": 0.0}))}
+    asked = int(bank.masks["past"].predict[:, :, layout.column("state")].sum())
+    assert counts["state"] == asked - 60  # each row hides its first state, before which there is nothing
+    assert counts["state_key"] == asked
+
+
+def test_what_lies_ahead_does_not_change_a_causal_answer() -> None:
+    layout = build_layout(discrete_spec(), 6, by="factor")
+    torch.manual_seed(0)
+    model = Decoder(layout, build_heads(layout.spec, 16, {}), n_layer=2, n_head=2, n_embd=16).eval()
+    window = random_window(layout, 5)
+    with_goal, without = (NamedTask(n, attend="causal").at(torch.tensor([1, 2, 3, 4, 5]), layout) for n in ("goal", "bc"))
+    at = torch.arange(5)
+    assert torch.equal(model(window, with_goal, at=at)["action"], model(window, without, at=at)["action"])
 
 
 def test_a_causal_model_sees_no_more_under_a_task_mask_than_in_training() -> None:

@@ -15,11 +15,13 @@ from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.runs import saved_config
 from maskbench.app.config.schema import TrainConfig
 from maskbench.app.config.schema_data import Dataset as DatasetConfig
+from maskbench.app.config.schema_masking import Masking
 from maskbench.data.dataset import Dataset, load_dataset
 from maskbench.data.normalise import Normaliser
 from maskbench.data.windows import WindowSampler
 from maskbench.envs.base import Environment
 from maskbench.errors import ConfigError
+from maskbench.masking.returns import WithReturns
 from maskbench.masking.scheme import MaskScheme
 from maskbench.models.heads import HeadChoice, build_heads
 from maskbench.models.objective import Objective
@@ -58,6 +60,12 @@ class Model:
     def policy(self, query: Query, num_slots: int, environment: Environment | None = None) -> ModelPolicy:
         """The model acting. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
         environment = environment or self.environment
+        limit = self.network.max_timesteps
+        if limit is not None and environment.horizon > limit:
+            raise ConfigError(
+                f"episodes of this environment last {environment.horizon} timesteps, but the model has embeddings for {limit}: "
+                "train with a larger model.max_timesteps"
+            )
         reasons = self.refusals(environment)
         if reasons[query.name] is not None:
             possible = [n for n, why in reasons.items() if why is None]
@@ -93,7 +101,10 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
 
 
 def build_sampler(config: TrainConfig, data: Dataset, part: str, layout: TokenLayout, device: Any) -> WindowSampler:
-    """Windows of one part of the split."""
+    """Windows of one part of the split. Raises ConfigError where episodes outlast the model's timestep embeddings."""
+    limit, longest = config.model.episode_limit, int(data.store.lengths.max(initial=0))
+    if limit is not None and longest > limit:
+        raise ConfigError(f"model.max_timesteps={limit}, but the longest episode has {longest} timesteps; raise it and retrain")
     return WindowSampler(
         data.store,
         layout.length,
@@ -125,13 +136,19 @@ def _assemble(
 ) -> Model:
     length = config.experiment.window_size or config.dataset.window
     layout = make_layout(config, spec, length)
-    scheme: MaskScheme = instantiate(config.masking.train)
+    scheme = build_scheme(config.masking)
     choices = {role: HeadChoice(**asdict(getattr(config.head, key))) for role, key in HEAD_KEYS.items()}
     width = getattr(config.model, "n_embd")  # noqa: B009 - every model of the group has one
     heads = build_heads(layout.spec.select(scheme.outputs(layout)), width, choices, config.head.net)
     network = instantiate(config.model, layout=layout, heads=heads)
     objective = Objective(config.masking.weights, config.masking.reduction)
     return Model(config, environment, spec, normaliser, scheme, network, objective, data_hash, origin)
+
+
+def build_scheme(config: Masking) -> MaskScheme:
+    """The training scheme, showing returns-to-go as the configuration wants them."""
+    scheme: MaskScheme = instantiate(config.train)
+    return scheme if config.returns is None else WithReturns(scheme, config.returns)
 
 
 def make_layout(config: TrainConfig, spec: TrajectorySpec, length: int) -> TokenLayout:

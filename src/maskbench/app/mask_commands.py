@@ -24,7 +24,7 @@ def show(overrides: Sequence[str], rows: int, seed: int, save: Path | None) -> N
     if save is not None and save.suffix != ".svg":
         raise ConfigError(f"--save writes SVG; found '{save}', expected a name that ends in .svg")
     config = load("train", overrides)  # refuses mistakes before anything heavy is imported
-    from maskbench.app.experiment import make_layout
+    from maskbench.app.experiment import build_scheme, make_layout
     from maskbench.data.returns import return_factor
     from maskbench.masking.preview import Preview
     from maskbench.trajectory import TrajectorySpec
@@ -33,8 +33,8 @@ def show(overrides: Sequence[str], rows: int, seed: int, save: Path | None) -> N
     if config.dataset.returns.mode != "none" and not spec.with_role("return"):
         spec = TrajectorySpec((*spec, return_factor(config.dataset.returns.with_time)))
     layout = make_layout(config, spec, window_of(config))
-    scheme = instantiate(config.masking.train)
-    title = f"{type(scheme).__name__} on {config.env.name}"
+    scheme = build_scheme(config.masking)
+    title = f"{type(config.masking.train).__name__} on {config.env.name}"
     preview = Preview.of(title, scheme, layout, rows=rows, seed=seed, visible_only=isinstance(config.model, Autoencoder))
     Console().print(preview.terminal())
     if save is not None:

@@ -29,7 +29,7 @@ class TaskRow:
 def possible_tasks(model: Model, names: Sequence[str]) -> list[str]:
     """The named tasks that the model's attention and factors can answer."""
     scheme, outputs = model.scheme, model.network.outputs
-    fitting = [n for n in names if Asked.possible(n, scheme.attend, scheme.returns)]
+    fitting = [n for n in names if Asked.possible(n, scheme.attend, scheme.returns, scheme.hides)]
     asked = {n: {f.name for f in model.layout.spec if f.role in ASKS[n]} for n in fitting}
     return [n for n in fitting if asked[n] & set(outputs)]
 
@@ -68,6 +68,7 @@ def _floor(model: Model, window: Window, masks: MaskSet) -> dict[str, float]:
     if window.valid is not None or model.origin != "generated" or any(f.kind != "discrete" for f in model.layout.spec):
         return {}
     counted = torch.tensor([model.objective.weight(model.network, n) != 0 for n in model.layout.spec.names])
+    counted = counted & model.network.readable(model.layout, masks.attend)
     values = {n: v.cpu().numpy() for n, v in window.values.items()}
     visible, predict = (np.asarray(m.cpu()) for m in (masks.visible, masks.predict & counted.to(masks.predict.device)))
     floors = model.environment.floor(values, visible, predict, model.layout.spec.names) or {}

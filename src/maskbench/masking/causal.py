@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Generator
 
-from maskbench.masking.scheme import MaskScheme, MaskSet, Returns, cells, rand
+from maskbench.masking.returns import shown_returns
+from maskbench.masking.scheme import MaskScheme, MaskSet, Returns, cells
 from maskbench.tokens.layout import TokenLayout
 
 
@@ -16,11 +17,12 @@ class CausalMask(MaskScheme):
 
     predict: roles or factors that enter the loss.
     returns: ``none`` hides every return-to-go, ``all`` shows every one (Decision Transformer), ``first`` only that of the
-             window's first row (Decision-GPT), ``first_half`` that one with probability 1/2 per row, so that the model
-             answers both ``bc`` and ``return``.
+             window's first row (Decision-GPT); ``all_half`` and ``first_half`` do so with probability 1/2 per row, so that
+             the model answers both ``bc`` and ``return``.
     """
 
     attend = "causal"
+    hides = False
 
     def __init__(self, predict: Sequence[str] = ("action",), returns: Returns = "first_half") -> None:
         self.predict, self.returns = tuple(predict), returns
@@ -32,12 +34,6 @@ class CausalMask(MaskScheme):
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
         device = generator.device
         always = torch.ones(batch, layout.length, dtype=torch.bool, device=device)
-        shown = torch.zeros_like(always)
-        if self.returns == "all":
-            shown = always
-        elif self.returns == "first":
-            shown[:, 0] = True
-        elif self.returns == "first_half":
-            shown[:, 0] = rand(generator, batch) < 0.5
+        shown = shown_returns(self.returns, generator, batch, layout.length)
         visible = cells(layout, {"state": always, "action": always, "return": shown}, batch, device)
         return MaskSet(visible, cells(layout, {p: always for p in self.predict}, batch, device), attend="causal")

@@ -38,6 +38,7 @@ class Mixture(MaskScheme):
         self.schemes, self.per = dict(schemes), per
         self.attend = rules.pop()
         self.returns = next((s.returns for s in schemes.values() if s.returns != "none"), "none")
+        self.hides = any(s.hides for s in schemes.values())
         self.weights = torch.tensor([1.0 if weights is None else float(weights[n]) for n in schemes])
 
     def outputs(self, layout: TokenLayout) -> tuple[str, ...]:

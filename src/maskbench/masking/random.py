@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskScheme, MaskSet, cells, choose, rand
-from maskbench.tokens.layout import TokenLayout
+from maskbench.tokens.layout import Attend, TokenLayout
 from maskbench.trajectory import MODEL_ROLES
 
 Per = Literal["batch", "row"]
@@ -27,14 +27,23 @@ class BernoulliMask(MaskScheme):
     p: None draws it per row from U(0, 1) (uniMASK's random masking); a number is BERT's fixed rate.
     first_return: probability that the first return-to-go is visible; all other returns stay hidden and unasked.
     independent_parts: False masks the factors of a role together (uniMASK: one state mask for all state factors).
+    attend: ``causal`` is GPT under random masks (the paper's open question): a hidden cell is predicted one token earlier,
+            from the visible cells before it.
     """
 
     def __init__(
-        self, p: float | None = None, first_return: float = 0.5, predict: Predict = "hidden", independent_parts: bool = False
+        self,
+        p: float | None = None,
+        first_return: float = 0.5,
+        predict: Predict = "hidden",
+        independent_parts: bool = False,
+        attend: Attend = "bidirectional",
     ) -> None:
         if p is not None and not 0 < p < 1:
             raise ConfigError(f"mask probability p must lie inside (0, 1) or be null for U(0, 1); found {p}")
         self.p, self.first_return, self.predict, self.independent_parts = p, first_return, predict, independent_parts
+        self.attend = attend
+        self.returns = "none" if first_return == 0 else "first" if first_return == 1 else "first_half"
 
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
         t = layout.length
@@ -49,7 +58,7 @@ class BernoulliMask(MaskScheme):
         asked = _asked(visible, self.predict)
         for i in layout.columns("return"):
             asked[:, :, i] = False
-        return MaskSet(visible, asked)
+        return MaskSet(visible, asked, self.attend)
 
 
 class RatioMask(MaskScheme):

@@ -16,8 +16,8 @@ from torch import Generator, Tensor
 from maskbench.tokens.layout import Attend, TokenLayout
 from maskbench.trajectory import Window
 
-#: Which returns-to-go a causal model is shown: none, the first of the window (in half the rows, or in all), or every one.
-Returns = Literal["none", "first_half", "first", "all"]
+#: Which returns-to-go training shows: none, the first of the window or every one; in all rows, or in half of them.
+Returns = Literal["none", "first_half", "first", "all_half", "all"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,16 @@ class MaskSet:
 
 
 class MaskScheme(ABC):
-    """A rule that gives a ``MaskSet`` for any layout. The same object serves training, evaluation and rollouts."""
+    """A rule that gives a ``MaskSet`` for any layout. The same object serves training, evaluation and rollouts.
+
+    attend:  which tokens may look at which.
+    returns: which returns-to-go it shows.
+    hides:   whether it hides states and actions, so that a causal model that learned by it can be asked any task.
+    """
 
     attend: Attend = "bidirectional"
     returns: Returns = "none"
+    hides: bool = True
 
     def outputs(self, layout: TokenLayout) -> tuple[str, ...]:
         """Factors that the scheme may ask for: those that need a head."""

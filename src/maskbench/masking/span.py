@@ -9,18 +9,20 @@ from torch import Generator
 
 from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskScheme, MaskSet, cells
-from maskbench.tokens.layout import TokenLayout
+from maskbench.tokens.layout import Attend, TokenLayout
 
 
 class SpanMask(MaskScheme):
     """Hides states in ``[lo, hi)`` and actions in ``[max(lo - 1, 0), hi)``; predicts what it hides; returns stay hidden.
 
     limits: a fixed ``(lo, hi)``; None spreads all spans ``0 <= lo <= hi <= K`` evenly over the batch.
+    attend: ``causal`` predicts each hidden cell from the visible ones before it.
     """
 
-    def __init__(self, limits: Sequence[int] | None = None) -> None:
+    def __init__(self, limits: Sequence[int] | None = None, attend: Attend = "bidirectional") -> None:
         if limits is not None and not (len(limits) == 2 and 0 <= limits[0] <= limits[1]):
             raise ConfigError(f"span limits must be [lo, hi] with 0 <= lo <= hi; found {list(limits)}")
+        self.attend = attend
         self.limits = None if limits is None else (int(limits[0]), int(limits[1]))
 
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
@@ -33,4 +35,4 @@ class SpanMask(MaskScheme):
         t = torch.arange(k, device=device)[None]
         hidden = {"state": (t >= lo) & (t < hi), "action": (t >= (lo - 1).clamp(min=0)) & (t < hi)}
         shown = {role: ~h for role, h in hidden.items()}
-        return MaskSet(cells(layout, shown, batch, device), cells(layout, hidden, batch, device))
+        return MaskSet(cells(layout, shown, batch, device), cells(layout, hidden, batch, device), self.attend)

@@ -24,13 +24,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from maskbench.errors import ConfigError, did_you_mean
 from maskbench.masking.scheme import MaskScheme, MaskSet, cells, choose
-from maskbench.tokens.layout import TokenLayout
+from maskbench.tokens.layout import Attend, TokenLayout
 
 Rules = tuple[dict[str, Tensor], dict[str, Tensor]]
 
@@ -106,6 +107,10 @@ TASKS: dict[str, TaskRule] = {
 #: The original's off-by-one: i in 0..K-2 with indices modulo K, so one sample in K-1 asks for the last state.
 LEGACY_INVERSE = TaskRule(_inverse_wrapped, 0, -1, tiled=False)
 
+At = Literal["last", "second_last"]
+#: A fixed index, less the window's length K.
+FIXED: dict[At, int] = {"last": 0, "second_last": -1}
+
 
 class NamedTask(MaskScheme):
     """One task of the table above.
@@ -114,18 +119,36 @@ class NamedTask(MaskScheme):
     tiled: spread the indices evenly over the batch where the task's own rule does (lower variance); False draws all
            indices independently.
     legacy_wraparound: the original's ``inverse_dynamics`` (uniMASK spec 2.1), with its wrapped first sample.
+    at:    a fixed index: ``last`` (i = K) asks bc and its kind for the window's last action, ``second_last`` (i = K-1) for
+           the one before (uniMASK's BC_last, BC_stlast, gc_stlast ...); None draws the index.
+    attend: ``causal`` asks a causal model, which cannot use what lies ahead.
     """
 
-    def __init__(self, name: str, tiled: bool = True, legacy_wraparound: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        tiled: bool = True,
+        legacy_wraparound: bool = False,
+        at: At | None = None,
+        attend: Attend = "bidirectional",
+    ) -> None:
         if name not in TASKS:
             raise ConfigError(f"no task is called '{name}'. {did_you_mean(name, TASKS)}")
         self.name = name
         self.rule = LEGACY_INVERSE if legacy_wraparound and name == "inverse_dynamics" else TASKS[name]
         self.tiled = tiled and self.rule.tiled
+        self.attend = attend
+        self.returns = "first" if name == "return" else "none"
+        if at is not None and FIXED[at] >= self.rule.high:
+            raise ConfigError(f"task '{name}' cannot be asked at its '{at}' index: that lies outside the window")
+        self.fixed = at
 
     def indices(self, length: int) -> range:
-        """Values that the random index takes in windows of ``length``."""
+        """Values that the index takes in windows of ``length``."""
         span = range(self.rule.low, length + self.rule.high)
+        if self.fixed is not None:
+            i = length + FIXED[self.fixed]
+            span = range(max(i, self.rule.low), i + 1)
         if not span:
             raise ConfigError(f"task '{self.name}' needs windows longer than {length}")
         return span
@@ -135,7 +158,7 @@ class NamedTask(MaskScheme):
         t = torch.arange(layout.length, device=index.device)[None]
         visible, predict = self.rule.build(t, index[:, None], layout.length)
         draw = lambda rules: cells(layout, rules, len(index), index.device)  # noqa: E731
-        return MaskSet(draw(visible), draw(predict))
+        return MaskSet(draw(visible), draw(predict), self.attend)
 
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
         span = self.indices(layout.length)

@@ -10,9 +10,9 @@ from maskbench.masking.scheme import MaskSet
 from maskbench.models.embedding import CellEmbedding, Hidden
 from maskbench.models.encoder import padding_keys
 from maskbench.models.heads import Head
-from maskbench.models.positions import build_positions
+from maskbench.models.positions import Timesteps, build_positions, build_timesteps
 from maskbench.models.sequence import SequenceModel
-from maskbench.models.transformer import Transformer, initialise
+from maskbench.models.transformer import Activation, Transformer, initialise
 from maskbench.tokens.layout import TokenLayout
 from maskbench.trajectory import Window
 
@@ -24,6 +24,10 @@ class Decoder(SequenceModel):
     positions:  ``learned`` (GPT, BeT) or ``sincos`` (MaskDP's GPT baseline).
     final_norm: False for MaskDP's GPT baseline, whose heads normalise.
     init:       ``normal`` N(0, 0.02) (GPT) or ``xavier`` (MaskDP).
+    activation: ``relu`` in Decision Transformer and Decision-GPT (uniMASK spec 3.3).
+    embed_norm: LayerNorm over the embedded tokens, before positions (likewise).
+    timesteps:  ``learned`` adds a trained embedding of the timestep inside the episode to each token before that norm,
+                besides the positions (Decision Transformer); episodes may last ``max_timesteps``.
     """
 
     attends = ("causal",)
@@ -41,15 +45,24 @@ class Decoder(SequenceModel):
         final_norm: bool = True,
         init: str = "normal",
         hidden: Hidden = "zero",
+        activation: Activation = "gelu",
+        embed_norm: bool = False,
+        timesteps: Timesteps = "none",
+        max_timesteps: int = 1000,
     ) -> None:
         super().__init__(layout, heads)
         self.embed = CellEmbedding(layout, n_embd, hidden)
+        self.timesteps = build_timesteps(timesteps, max_timesteps, n_embd)
+        self.max_timesteps = max_timesteps if self.timesteps is not None else None
+        self.embed_norm = nn.LayerNorm(n_embd) if embed_norm else nn.Identity()
         self.positions = build_positions(positions, layout.num_tokens, n_embd)
         self.drop = nn.Dropout(dropout)
-        self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, "gelu", "pre", final_norm)
+        self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, activation, "pre", final_norm)
         initialise(self, "normal" if init == "normal" else "xavier")
 
     def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         x = layout.to_sequence(self.embed(window.values, masks.visible))  # (B, N, D)
-        x = self.drop(x + self.positions(x.shape[1]))
+        if self.timesteps is not None:
+            x = x + self.timesteps(window, layout)
+        x = self.drop(self.embed_norm(x) + self.positions(x.shape[1]))
         return self.trunk(x, causal=True, keys=padding_keys(window, layout), at=at)

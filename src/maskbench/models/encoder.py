@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from maskbench.masking.scheme import MaskSet
 from maskbench.models.embedding import CellEmbedding, Hidden
 from maskbench.models.heads import Head
-from maskbench.models.positions import build_positions
+from maskbench.models.positions import Timesteps, build_positions, build_timesteps
 from maskbench.models.sequence import SequenceModel
 from maskbench.models.transformer import Activation, Norm, Transformer
 from maskbench.tokens.layout import TokenLayout
@@ -21,6 +21,8 @@ class Encoder(SequenceModel):
     """uniMASK's network (spec 3.1): ``ReLU(Linear(x)) * sqrt(d)`` plus positions, dropout, encoder blocks, linear heads.
 
     scale_embedding: the ReLU and the factor sqrt(d) after the embedding.
+    timesteps:       ``learned`` adds a trained embedding of the timestep inside the episode in place of the positions and
+                     their dropout (uniMASK's ``-te``); episodes may last ``max_timesteps``.
     """
 
     def __init__(
@@ -37,10 +39,14 @@ class Encoder(SequenceModel):
         positions: str = "sinusoidal",
         scale_embedding: bool = True,
         hidden: Hidden = "zero",
+        timesteps: Timesteps = "none",
+        max_timesteps: int = 1000,
     ) -> None:
         super().__init__(layout, heads)
         self.embed = CellEmbedding(layout, n_embd, hidden)
-        self.positions = build_positions(positions, layout.num_tokens, n_embd)
+        self.timesteps = build_timesteps(timesteps, max_timesteps, n_embd)
+        self.max_timesteps = max_timesteps if self.timesteps is not None else None
+        self.positions = build_positions(positions, layout.num_tokens, n_embd) if self.timesteps is None else None
         self.drop = nn.Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, activation, norm, final_norm=norm == "pre")
         self.scale = math.sqrt(n_embd) if scale_embedding else None
@@ -53,7 +59,10 @@ class Encoder(SequenceModel):
         x = layout.to_sequence(self.embed(window.values, masks.visible))  # (B, N, D)
         if self.scale is not None:
             x = x.relu() * self.scale
-        x = self.drop(x + self.positions(x.shape[1]))
+        if self.timesteps is not None:
+            x = x + self.timesteps(window, layout)
+        elif self.positions is not None:
+            x = self.drop(x + self.positions(x.shape[1]))
         return self.trunk(x, keys=padding_keys(window, layout), at=at)
 
 

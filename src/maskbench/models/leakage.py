@@ -25,7 +25,7 @@ def dense_window(model: SequenceModel, batch: int, generator: torch.Generator) -
     for f in layout.spec:
         shape = (batch, layout.length, f.classes) if f.classes is not None else (batch, layout.length, *f.shape)
         values[f.name] = torch.rand(shape, generator=generator).to(device).requires_grad_()
-    return Window(values)
+    return Window(values, start=torch.zeros(batch, dtype=torch.long, device=device))
 
 
 def prove_no_leak(model: SequenceModel, scheme: MaskScheme, batch: int = 8, seed: int = 0) -> None:

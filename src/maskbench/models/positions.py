@@ -1,12 +1,18 @@
-"""Position tables ``(N, D)``."""
+"""Where a token sits: position tables ``(N, D)`` over the window, learned timesteps over the episode."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
+from maskbench.tokens.layout import TokenLayout
+from maskbench.trajectory import Window
+
+Timesteps = Literal["none", "learned"]
 
 
 def sinusoidal(n: int, d: int) -> Tensor:
@@ -55,6 +61,37 @@ class LearnedPositions(nn.Module):
                 f"this model learned {len(self.table)} positions; {n} tokens were asked for. Use a shorter window."
             )
         return self.table[:n]
+
+
+class EpisodeTimesteps(nn.Module):
+    """A trained row for every timestep of an episode, added to all tokens of that timestep (uniMASK's ``-te``, Decision
+    Transformer). Rows start as N(0, 1), the originals' ``nn.Embedding``.
+
+    Timesteps behind the table's end share its last row. Only padding lies there: whoever brings data or an environment
+    checks that episodes are no longer than ``n`` (``SequenceModel.max_timesteps``).
+    """
+
+    def __init__(self, n: int, d: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(n, d)
+
+    def forward(self, window: Window, layout: TokenLayout) -> Tensor:
+        """``(B, N, D)``. Raises ConfigError where the window does not say at which timestep it starts."""
+        if window.start is None:
+            raise ConfigError(
+                "this model embeds the timestep inside the episode, but the window has no start: give Window(start=...), "
+                "the timestep of each row's first cell, or build the model with timesteps='none'"
+            )
+        t = window.start[:, None] + layout.token_timesteps.to(window.start.device)  # (B, N)
+        embedded: Tensor = self.table(t.clamp(max=self.table.num_embeddings - 1))
+        return embedded
+
+
+def build_timesteps(kind: Timesteps, n: int, d: int) -> EpisodeTimesteps | None:
+    """``learned``: a table of ``n`` rows; ``none``: nothing."""
+    if kind not in ("none", "learned"):
+        raise ConfigError(f"timesteps are 'none' or 'learned'; found '{kind}'")
+    return EpisodeTimesteps(n, d) if kind == "learned" else None
 
 
 def build_positions(kind: str, n: int, d: int) -> nn.Module:

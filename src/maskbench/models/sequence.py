@@ -24,6 +24,8 @@ class SequenceModel(nn.Module):
 
     #: The attention rules that the trunk can follow.
     attends: tuple[Attend, ...] = ("bidirectional",)
+    #: Timesteps of the longest episode that the model has embeddings for; None = it does not look at the clock.
+    max_timesteps: int | None = None
 
     def __init__(self, layout: TokenLayout, heads: Mapping[str, Head]) -> None:
         super().__init__()

@@ -205,7 +205,7 @@ class ModelPolicy:
             t = torch.arange(k, device=self.device)[None]
             end = torch.where(wanted.any(1), (wanted * t).amax(1), k - 1)
             valid = t <= end[:, None]
-        return Window(values, valid), masks
+        return Window(values, valid, start=time - now), masks
 
     def _draw(self, f: Factor, params: Tensor, slots: np.ndarray) -> Tensor:
         head = self.model.head(f.name)

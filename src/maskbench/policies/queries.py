@@ -71,22 +71,25 @@ class Query:
         """Masks for rows whose current timestep is ``now`` ``(B,)`` and that want given states at ``wanted`` ``(B, T)`` bool,
         all beyond ``now``.
 
-        ``returns`` is how a causal model was shown returns-to-go in training: in every row of the window or in its first.
+        ``returns`` is how the model was shown returns-to-go in training: in every row of the window or in its first.
         """
         t = torch.arange(layout.length, device=now.device)[None]
+        past = t <= now[:, None]
+        every_return = self.name == "return" and returns in ("all", "all_half")
         if attend == "bidirectional":
             task = NamedTask(self.name if self.name in ("return", "future") else "bc")
             masks = replace(task.at(now + 1, layout), max_visible=self.most_visible(layout))
+            if every_return:
+                masks = replace(masks, visible=masks.visible | cells(layout, {"return": past}, len(now), now.device))
             if self.name in ("goal", "waypoint"):
                 masks = replace(masks, visible=masks.visible | cells(layout, {"state": wanted}, len(now), now.device))
                 if self.mode == "open":
                     planned = (t >= now[:, None]) & (t < (wanted * t).amax(1, keepdim=True))
                     masks = replace(masks, predict=cells(layout, {"action": planned}, len(now), now.device))
             return masks
-        past = t <= now[:, None]
         rules = {"state": past, "action": t < now[:, None]}
         if self.name == "return":
-            rules["return"] = past if returns == "all" else t == 0
+            rules["return"] = past if every_return else t == 0
         asked = cells(layout, {"action": t == now[:, None]}, len(now), now.device)
         return MaskSet(cells(layout, rules, len(now), now.device), asked, attend="causal")
 

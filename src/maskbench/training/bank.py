@@ -34,21 +34,22 @@ class TaskLoss:
 class Asked(MaskScheme):
     """A named task as a model of the given attention can be asked it.
 
-    Causal models answer ``bc`` and, where they saw returns, ``return``: under the same masks as bidirectional ones, so that
-    their losses compare. A model that saw every return-to-go in training is shown those of the visible timesteps.
+    Causal models answer under the same masks as bidirectional ones, so that their losses compare, though they cannot use
+    what lies ahead. A model that saw every return-to-go in training is shown those of the visible timesteps.
     """
 
     def __init__(self, name: str, attend: Attend, returns: Returns) -> None:
         self.task, self.attend, self.returns = NamedTask(name), attend, returns
 
     @staticmethod
-    def possible(name: str, attend: Attend, returns: Returns) -> bool:
-        """Whether such a model can answer the task at all."""
-        return attend == "bidirectional" or name == "bc" or (name == "return" and returns != "none")
+    def possible(name: str, attend: Attend, returns: Returns, hides: bool = False) -> bool:
+        """Whether such a model can answer the task at all. A causal model that always saw the whole past answers ``bc`` and,
+        where it saw returns, ``return``; one that learned with hidden cells (``hides``) answers everything."""
+        return attend == "bidirectional" or hides or name == "bc" or (name == "return" and returns != "none")
 
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
         masks = replace(self.task.sample(generator, batch, layout), attend=self.attend)
-        if self.task.name == "return" and self.attend == "causal" and self.returns == "all":
+        if self.task.name == "return" and self.returns in ("all", "all_half"):
             seen = masks.visible[:, :, list(layout.columns("state"))].any(-1)
             masks.visible[:, :, list(layout.columns("return"))] = seen[..., None]
         return masks

@@ -19,6 +19,7 @@ from maskbench.errors import ConfigError
 
 FOLDER = config_folder()
 OPTIONS = [(g, o) for g in GROUPS["train"].split() for o in options(FOLDER, g)]
+FAMILIES = ["unimask", "bert", "maskdp", "mtm", "gpt", "gpt_random", "decision_gpt", "decision_transformer", "bet"]
 #: What an option needs beside it to be a runnable whole.
 PARTNERS = {
     "decoder": ["masking=gpt"],
@@ -26,6 +27,8 @@ PARTNERS = {
     "autoencoder_mtm": ["masking=mtm"],
     "interleaved": ["masking.tasks=[bc]"],
     "observation": ["masking=bet"],
+    "decision_gpt": ["masking=decision_gpt"],
+    "decision_transformer": ["masking=decision_transformer"],
     "optuna": [],
 }
 
@@ -35,13 +38,11 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
     if group == "dataset" and option != "doorkey":
         partners = [f"env={option}"]
     else:
-        partners = PARTNERS.get(option, [])
+        partners = PARTNERS.get(option, []) if group != "masking" else []
     load("train", [f"{group}={option}", *partners])
 
 
-@pytest.mark.parametrize(
-    ("env", "masking"), product(options(FOLDER, "env"), ["unimask", "bert", "maskdp", "mtm", "gpt", "bet", "multitask", "goal"])
-)
+@pytest.mark.parametrize(("env", "masking"), product(options(FOLDER, "env"), [*FAMILIES, "multitask", "goal"]))
 def test_every_environment_composes_with_every_family_of_masks(env: str, masking: str) -> None:
     config = load("train", [f"env={env}", f"masking={masking}"])
     assert config.env.name == env
@@ -163,6 +164,81 @@ def test_null_switches_an_optional_group_off() -> None:
 
 def test_schemes_of_gpt_are_causal() -> None:
     assert isinstance(load("train", ["masking=gpt"]).masking.train, CausalMask)
+
+
+@pytest.mark.parametrize(
+    ("masking", "model", "first", "shown"),
+    [
+        ("decision_gpt", ("relu", True, "none"), "maskbench.masking.causal.CausalMask", "first"),
+        ("decision_transformer", ("relu", True, "learned"), "maskbench.masking.causal.CausalMask", "all"),
+    ],
+)
+def test_decision_models_are_those_of_the_specification(masking: str, model: tuple, first: str, shown: str) -> None:
+    config = load("train", ["env=maze2d_medium_pomdp", f"masking={masking}"])
+    assert (config.model.activation, config.model.embed_norm, config.model.timesteps) == model
+    assert (config.model.positions, config.model.final_norm, config.model.init) == ("learned", True, "normal")
+    assert (config.masking.train.target, config.masking.train.returns) == (first, shown)
+    assert (config.tokens.by, config.tokens.order, config.tokens.inputs) == ("factor", "time", ("return", "state", "action"))
+    assert config.dataset.returns.with_time  # [rtg, t / 1000]
+    published = ["masking.train.returns=first", "dataset.returns.with_time=false"]
+    changed = load("train", ["env=maze2d_medium_pomdp", f"masking={masking}", *published])
+    assert (changed.masking.train.returns, changed.dataset.returns.with_time) == ("first", False)
+
+
+def test_gpt_learns_by_random_masks_and_is_asked_every_task() -> None:
+    config = load("train", ["masking=gpt_random"])
+    assert config.masking.train.attention == "causal"
+    assert isinstance(config.model, Decoder)
+    assert config.masking.tasks == load("train", ["masking=unimask"]).masking.tasks
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["masking=past", "model=decoder", "tokens=interleaved_returns", "masking.train.attend=causal"],
+        ["masking=span", "model=decision_gpt", "tokens=interleaved_returns", "masking.train.attend=causal"],
+        ["masking=unimask", "masking.returns=none"],
+        ["masking=bc", "masking.train.at=last"],
+        ["masking=single", "masking.train.name=goal", "masking.train.at=second_last"],
+        ["masking=multitask", "model=mlp", "tokens=per_factor"],
+        ["masking=unimask", "model.timesteps=learned"],
+        ["masking=gpt", "masking.returns=all_half", "env=walker"],
+    ],
+)
+def test_baselines_and_options_compose(overrides: list[str]) -> None:
+    load("train", overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        (["masking=past", "model=decoder"], "bidirectional; .*masking.train.attend=causal"),
+        (["masking=multitask", "model=decoder"], "the decoder is causal, but Mixture is bidirectional"),
+        (["masking=gpt_random", "model=encoder"], "needs model=decoder or another causal one"),
+        (["masking=gpt", "model=mlp"], "needs model=decoder or another causal one"),
+        (["masking=multitask", "masking.train.schemes.bc.attend=causal"], "cannot hold causal and bidirectional"),
+        (["masking=goal", "masking.train.at=last"], "masking.train.at: task 'goal' asks nothing at the last timestep"),
+        (["masking=unimask", "masking.returns=frist"], "Did you mean 'first'"),
+        (["masking=maskdp", "env=walker", "masking.returns=first"], "tokens.inputs has only state, action"),
+        (["masking.returns=all", "dataset.returns.mode=none", "masking.tasks=[bc]"], "dataset.returns.mode is none"),
+        (["masking=decision_transformer", "env=walker", "env.horizon=1200"], "model.max_timesteps.*env.horizon=1200"),
+    ],
+)
+def test_baselines_and_options_that_do_not_fit_are_refused(overrides: list[str], found: str) -> None:
+    with pytest.raises(ConfigError, match=found):
+        load("train", overrides)
+
+
+def test_runs_from_before_return_modes_still_load(tmp_path: Path) -> None:
+    from maskbench.app.config.decode import decode
+    from maskbench.app.config.schema import TrainConfig
+
+    run = saved_run(tmp_path, ["masking=bc"])
+    node = OmegaConf.to_container(OmegaConf.load(run / ".hydra" / "config.yaml"))
+    del node["masking"]["returns"], node["masking"]["train"]["at"], node["masking"]["train"]["attend"]
+    del node["model"]["timesteps"], node["model"]["max_timesteps"]
+    config = decode(TrainConfig, OmegaConf.to_container(OmegaConf.create(node), resolve=True))
+    assert (config.masking.returns, config.model.timesteps) == (None, "none")
 
 
 def test_composition_twice_in_one_process_is_independent() -> None:

@@ -65,7 +65,16 @@ def test_nested_nodes_are_built_first(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     name, given = instantiate(Mixture({"a": NamedTask("bc"), "b": BernoulliMask(p=0.5)}), extra=1)
     assert name == "Mixture"
-    assert given["schemes"]["a"] == ("NamedTask", {"name": "bc", "tiled": True, "legacy_wraparound": False})
+    assert given["schemes"]["a"] == (
+        "NamedTask",
+        {
+            "name": "bc",
+            "tiled": True,
+            "legacy_wraparound": False,
+            "at": None,
+            "attend": "bidirectional",
+        },
+    )
     assert given["extra"] == 1
     assert built == ["NamedTask", "BernoulliMask", "Mixture"]
 

@@ -9,11 +9,13 @@ from typing import Any
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import saved_config
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
-from maskbench.app.config.schema_masking import CausalMask, CustomMask, Mixture, SchemeNode, SpanMask
-from maskbench.app.config.schema_model import Autoencoder, Decoder
+from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, SchemeNode, SpanMask
+from maskbench.app.config.schema_model import Autoencoder
 
 #: Tasks that ask about two neighbouring timesteps.
 PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action")
+#: Tasks whose index cannot be the window's last, or its last but one.
+NEVER_AT = {"last": PAIRWISE, "second_last": ("forward_dynamics",)}
 
 
 def check(config: Any) -> None:
@@ -37,14 +39,17 @@ def _schemes(scheme: SchemeNode) -> Iterator[SchemeNode]:
 
 def attention_fits_model(c: TrainConfig) -> None:
     """A scheme and its model must follow the same attention rule."""
-    causal = {isinstance(s, CausalMask) for s in _schemes(c.masking.train)}
-    if len(causal) > 1:
+    rules = {s.attention for s in _schemes(c.masking.train)}
+    if len(rules) > 1:
         raise KeyMistake("masking.train.schemes", "a mixture cannot hold causal and bidirectional schemes")
-    if causal == {True} and not isinstance(c.model, Decoder):
-        raise KeyMistake("model", f"a causal masking scheme needs model=decoder; found {type(c.model).__name__}")
-    if causal == {False} and isinstance(c.model, Decoder):
-        name = type(c.masking.train).__name__
-        raise KeyMistake("model", f"the decoder is causal, but {name} is bidirectional; choose model=encoder or masking=gpt")
+    name, model = type(c.masking.train).__name__, type(c.model).__name__
+    if rules == {"causal"} and c.model.attention != "causal":
+        raise KeyMistake("model", f"a causal masking scheme needs model=decoder or another causal one; found {model}")
+    if rules == {"bidirectional"} and c.model.attention == "causal":
+        fix = "choose model=encoder, masking=gpt or masking=gpt_random"
+        if hasattr(c.masking.train, "attend"):
+            fix += ", or masking.train.attend=causal"
+        raise KeyMistake("model", f"the {model.lower()} is causal, but {name} is bidirectional; {fix}")
 
 
 def mixture_is_complete(c: TrainConfig) -> None:
@@ -105,6 +110,30 @@ def window_fits_masks(c: TrainConfig) -> None:
                 if len(row) != window:
                     problem = f"expected {window} numbers, one per timestep of the window; found {len(row)}"
                     raise KeyMistake(f"masking.train.{part}.{name}", problem)
+
+
+def index_fits_task(c: TrainConfig) -> None:
+    """A task may only be fixed at an index that it takes."""
+    for scheme in _schemes(c.masking.train):
+        if isinstance(scheme, NamedTask) and scheme.at is not None and scheme.name in NEVER_AT[scheme.at]:
+            raise KeyMistake("masking.train.at", f"task '{scheme.name}' asks nothing at the {scheme.at} timestep of a window")
+
+
+def timesteps_fit_episodes(c: TrainConfig) -> None:
+    """Embeddings of the timestep must reach to the end of the episodes that are generated."""
+    limit, horizon = c.model.episode_limit, getattr(c.env, "horizon", None)
+    if limit is not None and horizon is not None and horizon > limit:
+        raise KeyMistake("model.max_timesteps", f"episodes of env.horizon={horizon} have no embedding beyond {limit}; raise it")
+
+
+def returns_can_be_shown(c: TrainConfig) -> None:
+    """Returns-to-go can only be shown where there are any."""
+    if c.masking.returns in (None, "none"):
+        return
+    if c.dataset.returns.mode == "none":
+        raise KeyMistake("masking.returns", "shows returns-to-go, but dataset.returns.mode is none")
+    if "return" not in c.tokens.inputs:
+        raise KeyMistake("masking.returns", f"shows returns-to-go, but tokens.inputs has only {', '.join(c.tokens.inputs)}")
 
 
 def tasks_can_be_asked(c: TrainConfig) -> None:
@@ -219,6 +248,9 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         heads_divide_width,
         window_fits_episode,
         window_fits_masks,
+        index_fits_task,
+        timesteps_fit_episodes,
+        returns_can_be_shown,
         tasks_can_be_asked,
         tokens_have_inputs,
         heads_fit_factors,

@@ -27,12 +27,19 @@ Probability = Annotated[float, Bound(least=0, most=1)]
 Weight = Annotated[float, Bound(least=0)]
 Per = Literal["batch", "row"]
 Predict = Literal["hidden", "all"]
+Attend = Literal["bidirectional", "causal"]
 Bit = Literal[0, 1]
 
 
 @dataclass(frozen=True)
 class SchemeNode(Node):
     """A rule that draws visible, predicted and attended cells."""
+
+    @property
+    def attention(self) -> str:
+        """Which tokens may look at which under this scheme; a mixture follows its schemes."""
+        attend: str = getattr(self, "attend", "bidirectional")
+        return attend
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class NamedTask(SchemeNode):
     name: TaskName
     tiled: bool = True
     legacy_wraparound: bool = False
+    at: Literal["last", "second_last"] | None = None
+    attend: Attend = "bidirectional"
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class BernoulliMask(SchemeNode):
     first_return: Probability = 0.5
     predict: Predict = "hidden"
     independent_parts: bool = False
+    attend: Attend = "bidirectional"
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,11 @@ class CausalMask(SchemeNode):
     target: ClassVar[str] = "maskbench.masking.causal.CausalMask"
 
     predict: tuple[str, ...] = ("action",)
-    returns: Literal["none", "all", "first", "first_half"] = "first_half"
+    returns: Literal["none", "all", "first", "all_half", "first_half"] = "first_half"
+
+    @property
+    def attention(self) -> str:
+        return "causal"
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,7 @@ class SpanMask(SchemeNode):
     target: ClassVar[str] = "maskbench.masking.span.SpanMask"
 
     limits: tuple[Annotated[int, Bound(least=0)], Annotated[int, Bound(least=0)]] | None = None
+    attend: Attend = "bidirectional"
 
 
 @dataclass(frozen=True)
@@ -134,9 +149,13 @@ class Mixture(SchemeNode):
 
 @dataclass(frozen=True)
 class Masking:
-    """What is hidden in training, which tasks validation asks, and how factor losses are weighed."""
+    """What is hidden in training, which tasks validation asks, and how factor losses are weighed.
+
+    ``returns`` shows the returns-to-go so, whatever ``train`` does with them (``maskbench.masking.returns``).
+    """
 
     train: SchemeNode
     tasks: tuple[TaskName, ...]
     weights: Mapping[str, Weight]
     reduction: Literal["factor", "pooled"]
+    returns: Literal["none", "all", "first", "all_half", "keep_half", "first_half"] | None = None

@@ -12,6 +12,7 @@ Size = Annotated[int, Bound(least=1)]
 Dropout = Annotated[float, Bound(least=0, below=1)]
 Which = Literal["best", "last"]
 Hidden = Literal["zero", "token", "indicator"]
+Timesteps = Literal["none", "learned"]
 Positions = Literal["sinusoidal", "sincos", "sincos_half", "learned"]
 
 
@@ -20,9 +21,17 @@ class ModelNode(Node):
     """A sequence model; ``load_dir`` is the run whose weights training starts from."""
 
     labels: ClassVar[tuple[str, ...]] = ("load_dir", "which")
+    #: The attention rule that the model follows.
+    attention: ClassVar[str] = "bidirectional"
 
     load_dir: str | None = None
     which: Which = "best"
+
+    @property
+    def episode_limit(self) -> int | None:
+        """Timesteps of the longest episode that the model can follow; None = any."""
+        learned = getattr(self, "timesteps", "none") == "learned"
+        return getattr(self, "max_timesteps") if learned else None  # noqa: B009 - both come together
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class Encoder(ModelNode):
     positions: Positions = "sinusoidal"
     scale_embedding: bool = True
     hidden: Hidden = "zero"
+    timesteps: Timesteps = "none"
+    max_timesteps: Size = 1000
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,7 @@ class Decoder(ModelNode):
     """Causal transformer of GPT, Decision Transformer and BeT."""
 
     target: ClassVar[str] = "maskbench.models.decoder.Decoder"
+    attention: ClassVar[str] = "causal"
 
     n_layer: Size = 4
     n_head: Size = 4
@@ -74,6 +86,23 @@ class Decoder(ModelNode):
     final_norm: bool = True
     init: Literal["normal", "xavier"] = "normal"
     hidden: Hidden = "zero"
+    activation: Literal["relu", "gelu"] = "gelu"
+    embed_norm: bool = False
+    timesteps: Timesteps = "none"
+    max_timesteps: Size = 1000
+
+
+@dataclass(frozen=True)
+class MLP(ModelNode):
+    """Multilayer perceptron on the flattened window: uniMASK's baseline."""
+
+    target: ClassVar[str] = "maskbench.models.mlp.MLP"
+
+    n_layer: Size = 3
+    n_hidden: Size = 128
+    n_embd: Size = 64
+    dropout: Dropout = 0.1
+    hidden: Literal["zero", "indicator"] = "zero"
 
 
 @dataclass(frozen=True)
