@@ -136,7 +136,8 @@ class Environment(ABC):
         """Lowest expected loss of each predicted factor and their ``total`` for a generator that is known exactly, else None.
 
         The loss is the negative log-likelihood of classes and the mean squared error of numbers.
-        values ``(B, T)`` class indices or ``(B, T, *shape)`` numbers per factor; visible and predict ``(B, T, F)`` bool in the order of ``factors``.
+        values ``(B, T)`` class indices or ``(B, T, *shape)`` numbers per factor; visible and predict ``(B, T, F)`` bool in the
+        order of ``factors``.
         """
         return None
 

@@ -31,8 +31,8 @@ class Sinusoid(Environment):
     flip:  the second half has a sign of its own; False leaves one sign for the whole wave.
 
     Factors: ``state`` (1,) = the value, which is all that MTM's toy holds, and ``action`` (1,) = the change to the next
-    value (0 after the last), so that the world can be stepped: a rollout draws whatever curve the policy asks for. Nothing is
-    rewarded and nothing counts as success. Raises ConfigError for negative noise.
+    value (0 after the last), so that the world can be stepped: a rollout draws whatever curve the policy asks for. ``reward``
+    is always 0 and nothing counts as success. Raises ConfigError for negative noise.
     """
 
     success_events: ClassVar[tuple[str, ...]] = ()
@@ -44,7 +44,11 @@ class Sinusoid(Environment):
             raise ConfigError(f"noise must be at least 0; found {noise}")
         self.noise, self.flip = noise, flip
         self.spec = TrajectorySpec(
-            (Factor("state", "continuous", "state", (1,)), Factor("action", "continuous", "action", (1,)))
+            (
+                Factor("state", "continuous", "state", (1,)),
+                Factor("action", "continuous", "action", (1,)),
+                Factor("reward", "continuous", "reward", (1,)),
+            )
         )
 
     def make(self) -> gymnasium.Env[Any, Any]:
@@ -69,7 +73,8 @@ class Sinusoid(Environment):
             wave = np.clip(sign * np.sin(PHASES) + self.noise * noise, -1.0, 1.0).astype(np.float32)[:, None]
             action = np.diff(wave, axis=0, append=wave[-1:])
             mode = "".join("+" if s > 0 else "-" for s in (first, second))
-            yield Episode({"state": wave, "action": action}, {"state": wave[-1]}, meta={"mode": mode, "env_seed": env_seed})
+            values = {"state": wave, "action": action, "reward": np.zeros_like(wave)}
+            yield Episode(values, final={"state": wave[-1]}, meta={"mode": mode, "env_seed": env_seed})
 
     def floor(
         self, values: Mapping[str, np.ndarray], visible: np.ndarray, predict: np.ndarray, factors: Sequence[str]

@@ -1,9 +1,9 @@
 """The Adroit hand of D4RL: pen, door, hammer and relocate (uniMASK study 6.3).
 
-The models are those of gymnasium-robotics' ``AdroitHand*-v1``, observations and dynamics equal it (tested). Rewards and ends
-are D4RL's, which differ from it: the distance to the handle, hammer or ball is a cost (gymnasium-robotics 1.4 pays for it
-since a sign was lost), and dropping the pen terminates an episode. D4RL recorded with MuJoCo 2; contacts differ in
-detail.
+The models are those of gymnasium-robotics' ``AdroitHand*-v1``; observations and dynamics equal it (tested). Rewards and ends
+are D4RL's, which differ from it: the distance from the palm to the handle, hammer or ball is a cost (``AdroitHand*-v1`` of
+gymnasium-robotics 1.2.1 to 1.4.2 pays for it instead), and dropping the pen terminates an episode. D4RL recorded with
+MuJoCo 2, whose contacts differ in detail.
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ class World(ABC):
         self.data.ctrl[:] = control
         self._mujoco.mj_step(self.model, self.data, self._substeps)
         if self._faults.any():
-            raise EnvError(f"the simulation of '{self._name}' diverged: positions, velocities or forces grew beyond all measure")
+            raise EnvError(
+                f"the simulation of '{self._name}' diverged: positions, velocities or forces grew beyond all measure"
+            )
 
     def picture(self, height: int, width: int) -> np.ndarray:
         """``(height, width, 3)`` uint8; EnvError where no OpenGL library is installed."""
