@@ -275,7 +275,7 @@ def test_mistakes_are_refused_with_their_cause(family: Environment) -> None:
 def test_unknown_tasks_rewards_and_horizons_are_refused() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'walker2d'"):
         Locomotion("walker")
-    with pytest.raises(ConfigError, match="no task 'hamer'. Did you mean 'hammer'"):
+    with pytest.raises(ConfigError, match=r"no task 'hamer'\. Did you mean 'hammer'"):
         Adroit("hamer")
     with pytest.raises(ConfigError, match="'dense' or 'goal_achieved'"):
         Adroit("pen", reward="sparse")  # type: ignore[arg-type]

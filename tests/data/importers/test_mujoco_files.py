@@ -1,4 +1,4 @@
-"""Files of D4RL's MuJoCo tasks, written here in the published formats by stepping the real environments: import, replay, score."""
+"""Files of D4RL's MuJoCo tasks, written here in the published formats from real episodes: import, replay, score."""
 
 from __future__ import annotations
 
@@ -152,7 +152,8 @@ def test_returns_and_normalised_scores_of_a_file_are_those_of_its_episodes(tmp_p
     assert data.store.card.returns["mean"] == pytest.approx(np.mean(total), rel=1e-5)
     for i, value in enumerate(total):
         reward = data.store.episode(i).values["reward"][:, 0]
-        assert env.score(reward.sum())["normalised_score"] == pytest.approx(normalised_score("hopper-random-v2", value), abs=1e-4)
+        expected = normalised_score("hopper-random-v2", value)
+        assert env.score(reward.sum())["normalised_score"] == pytest.approx(expected, abs=1e-4)
         rtg = data.store.episode(i).values["rtg"][:, 0]
         np.testing.assert_allclose(rtg[0], (value - reward[0]) / 1000, atol=1e-5)
         assert rtg[-1] == 0
@@ -188,5 +189,5 @@ def test_states_without_their_placement_are_left_out(tmp_path: Path) -> None:
 def test_data_of_another_runner_are_refused(tmp_path: Path) -> None:
     hopper = FAMILIES["hopper"]()
     path = write_d4rl(tmp_path / "a.hdf5", hopper, list(hopper.generate(2, seed=0)))
-    with pytest.raises(DataError, match="do not fit the environment 'walker2d'.*shape"):
+    with pytest.raises(DataError, match=r"do not fit the environment 'walker2d'.*shape"):
         load_dataset(Locomotion("walker2d"), path=path, root=tmp_path / "data")
