@@ -176,16 +176,13 @@ def test_maskdp_trains_on_published_episodes_and_replay_is_exact(tmp_path: Path,
 
 
 def test_mtms_sinusoids_are_predicted_as_well_as_they_can_be(tmp_path: Path) -> None:
-    run(
-        "train.py",
-        *("env=sinusoid", "masking=mtm", "experiment.num_steps=300", "trainer.validate_every=300", "hydra.run.dir=run"),
-        cwd=tmp_path,
-    )
+    small = ("experiment.num_steps=300", "experiment.batch_size=64", "model.n_embd=32", "trainer.validate_every=300")
+    run("train.py", "env=sinusoid", "masking=mtm", *small, "hydra.run.dir=run", cwd=tmp_path)
     (row,) = (r for r in table(tmp_path / "run" / "evaluation" / "task_losses.csv") if r["factor"] == "total")
     assert row["task"] == "future"
     loss, floor = float(row["loss"]), float(row["floor"])
     assert 0.2 < floor < 0.35
-    assert -0.01 < loss - floor < 0.02
+    assert -0.01 < loss - floor < 0.03
 
 
 def test_random_runners_train_and_roll_out_to_their_fall(tmp_path: Path) -> None:
