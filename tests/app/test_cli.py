@@ -147,7 +147,7 @@ def test_help_is_a_page_without_torch_in_under_two_seconds(tmp_path: Path, scrip
     assert result.code == 0
     assert result.out.endswith("\nlight")
     assert f"python {script}" in result.out
-    assert "doorkey | doorkey16" in result.out
+    assert {"doorkey", "doorkey16", "walker"} <= set(result.out.replace("|", " ").split())
     assert seconds < 2 or os.getloadavg()[0] > 1
     assert list(tmp_path.iterdir()) == []
 

@@ -198,3 +198,21 @@ def test_maskdp_trains_on_published_episodes_and_replay_is_exact(tmp_path: Path,
     random = measured(tmp_path / "run", "goal", "goal_distance", "random")
     assert random == pytest.approx(13.4, abs=2)
     assert measured(tmp_path / "run", "goal_open", "goal_distance") < random
+
+
+def test_mtms_sinusoids_are_predicted_as_well_as_they_can_be(tmp_path: Path) -> None:
+    small = ("experiment.num_steps=300", "experiment.batch_size=64", "model.n_embd=32", "trainer.validate_every=300")
+    run("train.py", "env=sinusoid", "masking=mtm", *small, "hydra.run.dir=run", cwd=tmp_path)
+    (row,) = (r for r in table(tmp_path / "run" / "evaluation" / "task_losses.csv") if r["factor"] == "total")
+    assert row["task"] == "future"
+    loss, floor = float(row["loss"]), float(row["floor"])
+    assert 0.2 < floor < 0.35
+    assert -0.01 < loss - floor < 0.03
+
+
+def test_random_runners_train_and_roll_out_to_their_fall(tmp_path: Path) -> None:
+    small = ("dataset.generate.episodes=60", "experiment.num_steps=20", "experiment.num_eval_eps=4", "model.n_embd=32")
+    run("train.py", "env=hopper", "masking=mtm", *small, "evaluation.rollout=[bc,return]", "hydra.run.dir=run", cwd=tmp_path)
+    assert measured(tmp_path / "run", "bc", "length") < 1000
+    assert 0 < measured(tmp_path / "run", "return", "normalised_score") < 10
+    assert measured(tmp_path / "run", "bc", "return", "data") > 0

@@ -33,6 +33,9 @@ def test_families_expand_to_the_published_addresses() -> None:
     assert known["exorl/walker/proto"].url == "https://dl.fbaipublicfiles.com/exorl/walker/proto.zip"
     base = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
     assert known["d4rl/hopper-medium-replay-v2"].url == f"{base}/gym_mujoco_v2/hopper_medium_replay-v2.hdf5"
+    assert known["d4rl/ant-medium-expert-v2"].url == f"{base}/gym_mujoco_v2/ant_medium_expert-v2.hdf5"
+    assert known["d4rl/pen-human-v1"].url == f"{base}/hand_dapg_v1/pen-human-v1.hdf5"
+    assert all(known[f"d4rl/{n}"].size is None for n in ("ant-random-v2", "door-cloned-v1"))
     assert known["d4rl/maze2d-large-v1"].url == f"{base}/maze2d/maze2d-large-sparse-v1.hdf5"
     assert (
         known["minari/D4RL/kitchen/mixed-v2"].manual

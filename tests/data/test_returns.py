@@ -31,6 +31,23 @@ def test_mean_over_a_horizon_counts_an_early_end_as_no_reward():
     np.testing.assert_allclose(found, [9 / 10, 8 / 9, 6 / 8])
 
 
+def test_mtms_returns_leave_out_the_present_reward_and_divide_by_what_is_left_of_1000_steps():
+    """MTM's D4RL data, written out: zero-padded to the horizon, the sum of what follows over 1000 - t (unimask.md 6.3)."""
+    rewards = [[1.0, 2.0, 6.0], [4.0, -1.0]]
+    found = add_return(with_rewards(*rewards), mode="mean", horizon=1000, current=False).array("rtg")[:, 0]
+    expected = []
+    for episode in rewards:
+        padded = np.zeros(1000)
+        padded[: len(episode)] = episode
+        expected += [padded[t + 1 :].sum() / (1000 - t) for t in range(len(episode))]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_mtms_adroit_returns_count_the_present_reward():
+    found = add_return(with_rewards([0, 1, 1, 0]), mode="mean").array("rtg")[:, 0]
+    np.testing.assert_allclose(found, [2 / 4, 2 / 3, 1 / 2, 0])
+
+
 def test_time_is_divided_by_1000_whatever_the_horizon():
     found = add_return(with_rewards([1, 1], [4, 4]), scale=2, with_time=True).array("rtg")
     np.testing.assert_allclose(found, [[1, 0], [0.5, 0.001], [4, 0], [2, 0.001]])

@@ -53,6 +53,9 @@ class CountingEnv:
     spec: TrajectorySpec = SPEC
     calls: list[Any] = field(default_factory=list, init=False)
 
+    def recorded_rewards(self, rewards: np.ndarray) -> np.ndarray:
+        return rewards
+
     def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
         self.calls.append((episodes, seed, options))
         for i in range(episodes):

@@ -234,3 +234,18 @@ def test_normalised_models_act_in_the_environments_units() -> None:
     assert seen[0][0].values["state"][0, 0].abs().max() < 1
     inner = policy.cells["action"][0, 0]
     torch.testing.assert_close(torch.from_numpy(action[0]), scaling.invert("action", inner))
+
+
+@pytest.mark.parametrize(("horizon", "left"), [(1000, 1000), (None, 10)])
+def test_a_mean_return_is_asked_over_the_steps_that_are_left_of_its_horizon(horizon: int | None, left: int) -> None:
+    spec = continuous_spec(4, 2, returns=True)
+    layout = build_layout(spec, 4, by="factor", inputs=["return", "state", "action"])
+    model = Encoder(layout, build_heads(spec, 16, {}), n_layer=1, n_head=2, n_embd=16, n_inner=16)
+    scaling, units = Normaliser.identity(spec), ReturnUnits(mean=True, horizon=horizon)
+    policy = ModelPolicy(model, spec, scaling, Query("return"), "bidirectional", "all", 10, 1, units)
+    slots = np.array([0])
+    policy.reset(slots, [PlanRow(0, 0, 0, "return", target_return=30.0)])
+    for _ in range(2):
+        policy.act({"state": np.zeros((1, 4), np.float32)}, slots)
+        policy.record(slots, np.array([5.0], np.float32))
+    torch.testing.assert_close(policy.cells["rtg"][0, :2, 0], torch.tensor([30 / left, 25 / (left - 1)]))

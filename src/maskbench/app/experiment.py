@@ -80,7 +80,7 @@ class Model:
             scheme.returns,
             environment.horizon,
             num_slots,
-            ReturnUnits(returns.scale, returns.mode == "mean"),
+            ReturnUnits(returns.scale, returns.mode == "mean", returns.horizon),
         )
 
 

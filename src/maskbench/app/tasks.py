@@ -13,9 +13,10 @@ import torch
 from maskbench.app.experiment import Model
 from maskbench.masking.scheme import MaskScheme, MaskSet
 from maskbench.masking.tasks import TASKS
+from maskbench.models.heads.regression import RegressionHead
 from maskbench.models.objective import Objective
 from maskbench.training.bank import Asked, TaskBank, TaskLoss
-from maskbench.trajectory import Window
+from maskbench.trajectory import Factor, Window
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,7 @@ def measure(model: Model, bank: TaskBank) -> list[TaskRow]:
 
 def _floor(model: Model, window: Window, masks: MaskSet) -> dict[str, float]:
     """The environment's floors for exactly these windows and masks; cells that are no part of the loss are not asked."""
-    heads = [model.network.head(n) for n in model.network.outputs]
-    if any(getattr(h, "focal_gamma", 0.0) != 0 for h in heads):  # not a log-likelihood
-        return {}
-    if window.valid is not None or model.origin != "generated" or any(f.kind != "discrete" for f in model.layout.spec):
+    if window.valid is not None or model.origin != "generated" or not all(_measurable(model, f) for f in model.layout.spec):
         return {}
     counted = torch.tensor([model.objective.weight(model.network, n) != 0 for n in model.layout.spec.names])
     counted = counted & model.network.readable(model.layout, masks.attend)
@@ -73,6 +71,15 @@ def _floor(model: Model, window: Window, masks: MaskSet) -> dict[str, float]:
     visible, predict = (np.asarray(m.cpu()) for m in (masks.visible, masks.predict & counted.to(masks.predict.device)))
     floors = model.environment.floor(values, visible, predict, model.layout.spec.names) or {}
     return {name: round(value, 9) for name, value in floors.items()}
+
+
+def _measurable(model: Model, factor: Factor) -> bool:
+    """Whether the loss of a factor is a log-likelihood of classes, or the squared error in the environment's own units."""
+    head = model.network.head(factor.name) if factor.name in model.network.outputs else None
+    if factor.kind == "discrete":
+        return getattr(head, "focal_gamma", 0.0) == 0
+    plain = head is None or (isinstance(head, RegressionHead) and head.target == "raw")
+    return plain and factor.name == factor.parent and factor.name not in model.normaliser.modes
 
 
 def write_task_losses(rows: Sequence[TaskRow], path: Path) -> None:

@@ -17,6 +17,7 @@ from maskbench.data.card import package_versions
 from maskbench.data.normalise import Mode, Normaliser
 from maskbench.data.returns import add_return
 from maskbench.data.split import Split, split_episodes
+from maskbench.data.statistics import return_statistics
 from maskbench.data.store import EpisodeStore, Place, write_store
 from maskbench.errors import ConfigError, DataError, did_you_mean
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
@@ -63,7 +64,7 @@ def load_dataset(
     """
     root = Path(root or os.environ.get("MASKBENCH_DATA") or "data")
     store = _generated(env, generate or {}, root, place) if path is None else _recorded(env, Path(path), format, root, place)
-    store = match_environment(store, env)
+    store = paid_by(match_environment(store, env), env)
     if returns is not None:
         store = add_return(store, **returns)
     parts = split_episodes(store.num_episodes, **(split or {}))
@@ -73,6 +74,8 @@ def load_dataset(
 def match_environment(store: EpisodeStore, env: Environment) -> EpisodeStore:
     """The store with the environment's state and action factors (which may declare parts), where they agree.
 
+    A simulator factor that the environment could not restore (of another size) is left out: such data train a model but offer
+    no states to start rollouts from.
     Raises ``DataError`` listing every factor that is missing, unknown, or of another kind, role, shape or number of classes.
     """
     found = {f.name: f for f in store.spec.with_role("state", "action")}
@@ -87,7 +90,23 @@ def match_environment(store: EpisodeStore, env: Environment) -> EpisodeStore:
             f"the data '{store.card.name}' do not fit the environment '{env.name}': {'; '.join(sorted(differences))}. "
             "Choose the environment that they were recorded in, or other data."
         )
-    return replace(store, spec=TrajectorySpec(tuple(expected.get(f.name, f) for f in store.spec)))
+    restorable = {f.name: f for f in env.spec.with_role("simulator")}
+    kept = [f for f in store.spec if f.role != "simulator" or f == restorable.get(f.name)]
+    spec = TrajectorySpec(tuple(expected.get(f.name, f) for f in kept))
+    return replace(store, spec=spec, arrays={n: store.arrays[n] for n in spec.names})
+
+
+def paid_by(store: EpisodeStore, env: Environment) -> EpisodeStore:
+    """Recorded episodes with the rewards that ``env`` pays (``Environment.recorded_rewards``); its own are kept."""
+    rewards = store.spec.with_role("reward")
+    if store.card.origin == "generated" or not rewards or rewards[0].kind != "continuous":
+        return store
+    found = store.array(rewards[0].name)
+    paid = env.recorded_rewards(found)
+    if paid is found:
+        return store
+    card = replace(store.card, returns=return_statistics(rewards[0], paid, store.ends))
+    return replace(store, arrays={**store.arrays, rewards[0].name: paid}, card=card)
 
 
 def environment_options(env: Environment) -> dict[str, Any]:

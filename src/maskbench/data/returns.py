@@ -19,6 +19,7 @@ def add_return(
     with_time: bool = False,
     time_divisor: float = 1000.0,
     horizon: int | None = None,
+    current: bool = True,
 ) -> EpisodeStore:
     """Adds the continuous factor ``rtg`` (role return), of shape ``(1,)`` or, with time, ``(2,)``.
 
@@ -27,15 +28,20 @@ def add_return(
 
     mode:    ``mean`` divides the sum by the remaining steps ``N - t``: the average future reward (unimask.md section 6.3).
     horizon: for ``mean``, divide by ``horizon - t`` instead, as MTM does with 1000; an early end then counts as zero reward.
+    current: False leaves out the row's own reward ``r_t`` (MTM's D4RL returns; its Adroit returns keep it).
+
+    Only recorded rows hold a return, so statistics fitted on it see no padding. MTM's own are taken over episodes padded with
+    zeros to 1000 steps: the same numbers up to a shift and a scale.
 
     A store that already has a return factor is kept as it is; asking to convert that factor raises ``DataError``.
     """
     if existing := store.spec.with_role("return"):
-        if (mode, scale, with_time) != ("sum", 1.0, False):
+        if (mode, scale, with_time, current) != ("sum", 1.0, False, True):
             kind = "discrete class indices" if existing[0].kind == "discrete" else "values of its own"
             raise DataError(
                 f"'{store.card.name}' already has the return factor '{existing[0].name}' with {kind}, which cannot be "
-                f"converted to mode={mode}, scale={scale}, with_time={with_time}. Leave these at sum, 1, false."
+                f"converted to mode={mode}, scale={scale}, with_time={with_time}, current={current}. "
+                "Leave these at sum, 1, false, true."
             )
         return store
     if mode not in ("sum", "mean"):
@@ -53,6 +59,8 @@ def add_return(
 
     reward = reward_values(rewards[0], store.array(rewards[0].name))
     returns = returns_to_go(reward, store.ends)
+    if not current:
+        returns = returns - reward
     begins = np.repeat(store.ends - store.lengths, store.lengths)
     time = np.arange(store.num_steps) - begins
     if mode == "mean":

@@ -128,12 +128,19 @@ class Environment(ABC):
         """Reference scores derived from a return (D4RL's normalised score), by name."""
         return {}
 
+    def recorded_rewards(self, rewards: np.ndarray) -> np.ndarray:
+        """What this environment pays for steps for which the published task paid ``rewards`` ``(n, 1)``, as imported data
+        holds them. Families with an option that replaces the reward override this."""
+        return rewards
+
     def floor(
         self, values: Mapping[str, np.ndarray], visible: np.ndarray, predict: np.ndarray, factors: Sequence[str]
     ) -> Mapping[str, float] | None:
         """Lowest expected loss of each predicted factor and their ``total`` for a generator that is known exactly, else None.
 
-        values ``(B, T)`` class indices per factor; visible and predict ``(B, T, F)`` bool in the order of ``factors``.
+        The loss is the negative log-likelihood of classes and the mean squared error of numbers.
+        values ``(B, T)`` class indices or ``(B, T, *shape)`` numbers per factor; visible and predict ``(B, T, F)`` bool in the
+        order of ``factors``.
         """
         return None
 

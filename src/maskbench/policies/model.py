@@ -34,10 +34,12 @@ TIME_DIVISOR = 1000.0
 
 @dataclass(frozen=True)
 class ReturnUnits:
-    """A return factor holds rewards summed from here on, divided by ``scale`` and, under ``mean``, by the steps left."""
+    """A return factor holds rewards summed from here on, divided by ``scale`` and, under ``mean``, by the steps left of
+    ``horizon`` (None: of the environment's)."""
 
     scale: float = 1.0
     mean: bool = False
+    horizon: int | None = None
 
 
 class ModelPolicy:
@@ -182,7 +184,7 @@ class ModelPolicy:
         whole = self.spec[f.parent]
         time = self.time[slots]
         if self.units.mean:
-            wanted = wanted / np.maximum(self.horizon - time, 1)
+            wanted = wanted / np.maximum((self.units.horizon or self.horizon) - time, 1)
         columns = np.stack([wanted / self.units.scale, time / TIME_DIVISOR], 1)[:, : whole.width]
         return self._to_model(f, torch.as_tensor(columns))
 

@@ -49,12 +49,17 @@ def check_returns(environment: Environment, episodes: Sequence[Episode], atol: f
 
 
 def check_replay(
-    environment: Environment, episodes: Sequence[Episode], atol: float, exact_restore: bool = True
+    environment: Environment,
+    episodes: Sequence[Episode],
+    atol: float,
+    exact_restore: bool = True,
+    exact_reward: bool = True,
 ) -> Iterator[str]:
     """Stored actions lead to the stored states and rewards.
 
     Judged where data says where it began: whole episodes with ``meta["env_seed"]``, single transitions with a simulator
-    factor (from which, with ``exact_restore``, a reset must also show the stored state).
+    factor (from which, with ``exact_restore``, a reset must also show the stored state, and with ``exact_reward`` the step
+    earn the stored reward).
     """
     simulators, batch = environment.spec.with_role("simulator"), environment.make_batch(1)
     for i, episode in enumerate(episodes):
@@ -62,7 +67,7 @@ def check_replay(
             for found in _whole(environment, batch, episode, atol):
                 yield f"episode {i}: {found}"
         if simulators:
-            for found in _transitions(environment, batch, episode, simulators[0], atol, exact_restore):
+            for found in _transitions(environment, batch, episode, simulators[0], atol, exact_restore, exact_reward):
                 yield f"episode {i}: {found}"
     batch.close()
 
@@ -120,7 +125,13 @@ def _whole(environment: Environment, batch: BatchEnv, episode: Episode, atol: fl
 
 
 def _transitions(
-    environment: Environment, batch: BatchEnv, episode: Episode, simulator: Factor, atol: float, exact_restore: bool
+    environment: Environment,
+    batch: BatchEnv,
+    episode: Episode,
+    simulator: Factor,
+    atol: float,
+    exact_restore: bool,
+    exact_reward: bool,
 ) -> Iterator[str]:
     action, reward = environment.spec.with_role("action")[0].name, environment.spec.with_role("reward")
     for t in np.unique(np.linspace(0, len(episode) - 1, TRANSITIONS).astype(int)):
@@ -133,7 +144,8 @@ def _transitions(
         after = {n: episode.values[n][t + 1] for n in observation} if t + 1 < len(episode) else episode.final
         if found := _unlike(step.observation, after, atol):
             yield f"the stored action of timestep {t} leads to another {found}"
-        if reward and not np.allclose(step.reward[0], episode.values[reward[0].name][t], atol=atol):
+        paid = bool(reward) and exact_reward
+        if paid and not np.allclose(step.reward[0], episode.values[reward[0].name][t], atol=atol):
             yield f"the stored action of timestep {t} earns {step.reward[0]}; stored {episode.values[reward[0].name][t]}"
 
 

@@ -40,6 +40,8 @@ class Returns:
     mode: Literal["sum", "mean", "none"]
     scale: Annotated[float, Bound(above=0)]
     with_time: bool
+    horizon: Count | None = None
+    current: bool = True
 
 
 @dataclass(frozen=True)

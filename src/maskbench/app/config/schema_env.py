@@ -111,3 +111,38 @@ class Kitchen(EnvNode):
     noise: NonNegative = 0.1
     height: Steps = 240
     width: Steps = 320
+
+
+@dataclass(frozen=True)
+class Locomotion(EnvNode):
+    """A runner of D4RL's gym-MuJoCo data."""
+
+    target: ClassVar[str] = "maskbench.envs.gym_mujoco.Locomotion"
+
+    task: Literal["hopper", "walker2d", "halfcheetah", "ant"]
+    horizon: Steps = 1000
+    height: Pixels = 240
+    width: Pixels = 320
+
+
+@dataclass(frozen=True)
+class Adroit(EnvNode):
+    """The Adroit hand of D4RL; ``horizon=None`` takes that of the task."""
+
+    target: ClassVar[str] = "maskbench.envs.gym_mujoco.Adroit"
+
+    task: Literal["pen", "door", "hammer", "relocate"]
+    reward: Literal["dense", "goal_achieved"] = "dense"
+    horizon: Steps | None = None
+    height: Pixels = 240
+    width: Pixels = 320
+
+
+@dataclass(frozen=True)
+class Sinusoid(EnvNode):
+    """Sinusoids with random signs, MTM's toy."""
+
+    target: ClassVar[str] = "maskbench.envs.sinusoid.Sinusoid"
+
+    noise: NonNegative = 0.03
+    flip: bool = True

@@ -49,6 +49,19 @@ class Importer(Protocol):
         values when their episode is reached."""
 
 
+#: What joint positions and velocities leave open in a saved state: where D4RL's Adroit tasks (pen, door, hammer, relocate)
+#: put their objects.
+_PLACEMENTS = (("desired_orien",), ("door_body_pos",), ("board_pos",), ("obj_pos", "target_pos"))
+
+
+def saved_state(stored: Callable[[str], bool]) -> tuple[str, ...]:
+    """The entries of ``infos`` that make up a saved simulator state, in the order in which ``physics`` joins them; empty
+    where there is none. ``stored`` tells which entries the data hold."""
+    if not (stored("qpos") and stored("qvel")):
+        return ()
+    return "qpos", "qvel", *next((p for p in _PLACEMENTS if all(map(stored, p))), ())
+
+
 def provenance(format_name: str, path: Path, **options: object) -> str:
     """``format:path (option=value, ...)`` without the options that were left alone."""
     given = ", ".join(f"{k}={v}" for k, v in options.items() if v not in (None, (), []))

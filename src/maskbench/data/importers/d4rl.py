@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from maskbench.data.importers.base import Imported, provenance
+from maskbench.data.importers.base import Imported, provenance, saved_state
 from maskbench.data.importers.reading import (
     check_layout,
     finite,
@@ -26,7 +26,6 @@ from maskbench.errors import DataError
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 _REQUIRED = ("observations", "actions", "rewards", "terminals")
-_SIMULATOR = ("infos/qpos", "infos/qvel")
 
 
 class D4rlImporter:
@@ -44,7 +43,8 @@ class D4rlImporter:
         """Opens ``path``.
 
         horizon:   cuts after so many steps; for files that have no ``timeouts``.
-        simulator: keeps ``infos/qpos`` and ``infos/qvel``, joined, as the float64 factor ``physics``.
+        simulator: keeps ``infos/qpos``, ``infos/qvel`` and where Adroit's objects were put, joined, as the float64 factor
+                   ``physics``.
         goals:     keeps ``infos/goal`` as the factor ``goal``.
         limit:     at most so many episodes.
 
@@ -58,7 +58,8 @@ class D4rlImporter:
         with open_hdf5(path) as file:
             require(path, list(file), _REQUIRED)
             keys = [*_REQUIRED, *(k for k in ("timeouts", "next_observations") if k in file)]
-            keys += [k for k in _SIMULATOR if simulator and all(s in file for s in _SIMULATOR)]
+            saved = [f"infos/{k}" for k in saved_state(lambda k: simulator and f"infos/{k}" in file)]
+            keys += saved
             keys += ["infos/goal"] if goals else []
             sets = {k: hdf5_dataset(path, file, k) for k in keys}
             flat = ("rewards", "terminals", "timeouts")
@@ -75,10 +76,10 @@ class D4rlImporter:
             terminals = read_hdf5(path, file, "terminals").astype(bool)
             timeouts = read_hdf5(path, file, "timeouts").astype(bool) if "timeouts" in sets else np.zeros(rows, bool)
         ends = _ends(terminals | timeouts, horizon)[:limit]
-        spec = _spec(width)
+        spec = _spec(width, saved)
 
         def episodes() -> Iterator[Episode]:
-            return _episodes(path, keys, spec, ends, terminals)
+            return _episodes(path, keys, saved, spec, ends, terminals)
 
         made_by = provenance(self.format, path, horizon=horizon, simulator=simulator, goals=goals, limit=limit)
         return Imported(spec, episodes, len(ends), path.stem, "unknown", made_by)
@@ -94,20 +95,22 @@ def _ends(done: np.ndarray, horizon: int | None) -> np.ndarray:
     return np.concatenate(cuts)
 
 
-def _spec(width: dict[str, int]) -> TrajectorySpec:
+def _spec(width: dict[str, int], saved: list[str]) -> TrajectorySpec:
     factors = [
         Factor("state", "continuous", "state", (width["observations"],)),
         Factor("action", "continuous", "action", (width["actions"],)),
         Factor("reward", "continuous", "reward", (1,)),
     ]
-    if all(k in width for k in _SIMULATOR):
-        factors.append(Factor("physics", "continuous", "simulator", (sum(width[k] for k in _SIMULATOR),)))
+    if saved:
+        factors.append(Factor("physics", "continuous", "simulator", (sum(width[k] for k in saved),)))
     if "infos/goal" in width:
         factors.append(Factor("goal", "continuous", "goal", (width["infos/goal"],)))
     return TrajectorySpec(tuple(factors))
 
 
-def _episodes(path: Path, keys: list[str], spec: TrajectorySpec, ends: np.ndarray, terminals: np.ndarray) -> Iterator[Episode]:
+def _episodes(
+    path: Path, keys: list[str], saved: list[str], spec: TrajectorySpec, ends: np.ndarray, terminals: np.ndarray
+) -> Iterator[Episode]:
     last = int(ends[-1])
     with open_hdf5(path) as file:
         raw = {k: read_hdf5(path, file, k)[:last] for k in keys if k not in ("terminals", "timeouts")}
@@ -117,7 +120,7 @@ def _episodes(path: Path, keys: list[str], spec: TrajectorySpec, ends: np.ndarra
 
     values = {"state": column("observations"), "action": column("actions"), "reward": column("rewards")[:, None]}
     if "physics" in spec:
-        values["physics"] = np.concatenate([column(k, np.float64) for k in _SIMULATOR], axis=1)
+        values["physics"] = np.concatenate([column(k, np.float64) for k in saved], axis=1)
     if "goal" in spec:
         values["goal"] = column("infos/goal")
     after = column("next_observations") if "next_observations" in raw else None

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from maskbench.data.importers.base import Imported, provenance
+from maskbench.data.importers.base import Imported, provenance, saved_state
 from maskbench.data.importers.reading import finite, positive
 from maskbench.errors import DataError, MissingExtraError
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
@@ -43,7 +43,8 @@ class MinariImporter:
 
         A flat observation becomes the factor ``state``. A dictionary gives one factor an entry, named after it and
         flattened, nested names joined with ``_``. In goal environments ``observation`` is called ``state`` and
-        ``achieved_goal``, a function of it, is dropped. Actions become ``action``, rewards ``reward`` ``(N, 1)``.
+        ``achieved_goal``, a function of it, is dropped. Actions become ``action``, rewards ``reward`` ``(N, 1)``. ``infos``
+        with ``qpos`` and ``qvel`` (and where Adroit's objects were put) give the float64 factor ``physics``.
         Raises DataError for spaces other than Box and Discrete and for episodes that do not fit them.
         """
         positive("limit", limit)
@@ -62,18 +63,25 @@ class MinariImporter:
         if not any(f.role == "state" for f in observed.values()):
             raise DataError(f"{path}: no observation entry is left; found {dataset.observation_space}, skip={list(skip)}")
         action = _factor("action", dataset.action_space, "action")
-        spec = TrajectorySpec((*observed.values(), action, Factor("reward", "continuous", "reward", (1,))))
         count = min(int(dataset.total_episodes), limit or int(dataset.total_episodes))
+
+        def load(i: int) -> Any:
+            try:
+                return dataset[i]
+            except (ValueError, KeyError, OSError, AssertionError) as error:
+                raise DataError(f"{folder}: episode {i}: expected a readable episode; found corrupt data ({error})") from error
+
+        infos = (load(0).infos if count else None) or {}
+        saved = saved_state(lambda k: k in infos)
+        factors = [*observed.values(), action, Factor("reward", "continuous", "reward", (1,))]
+        if saved:
+            size = sum(math.prod(np.shape(infos[k])[1:]) for k in saved)
+            factors.append(Factor("physics", "continuous", "simulator", (size,)))
+        spec = TrajectorySpec(tuple(factors))
 
         def episodes() -> Iterator[Episode]:
             for i in range(count):
-                try:
-                    episode = dataset[i]
-                except (ValueError, KeyError, OSError, AssertionError) as error:
-                    raise DataError(
-                        f"{folder}: episode {i}: expected a readable episode; found corrupt data ({error})"
-                    ) from error
-                yield _episode(folder, i, episode, observed, action)
+                yield _episode(folder, i, load(i), observed, action, saved)
 
         stored = dataset.storage.metadata
         made_by = provenance(self.format, path, goals=goals or None, skip=list(skip), limit=limit)
@@ -124,7 +132,9 @@ def _factor(name: str, space: spaces.Space[Any], role: Any) -> Factor:
     raise DataError(f"Minari entry '{name}': expected a Box or Discrete space; found {space}{hint}")
 
 
-def _episode(path: Path, index: int, episode: Any, observed: Mapping[_Route, Factor], action: Factor) -> Episode:
+def _episode(
+    path: Path, index: int, episode: Any, observed: Mapping[_Route, Factor], action: Factor, saved: Sequence[str]
+) -> Episode:
     n = len(episode.rewards)
     if n == 0:
         raise DataError(f"{path}: episode {index}: expected at least one step; found none")
@@ -143,7 +153,20 @@ def _episode(path: Path, index: int, episode: Any, observed: Mapping[_Route, Fac
             final[factor.name] = rows[-1]
     values["action"] = _rows(path, index, "actions", episode.actions, action, n)
     values["reward"] = finite(path, f"episode {index} rewards", np.reshape(episode.rewards, (n, 1)), np.float32)
+    if saved:
+        values["physics"] = np.concatenate([_saved(path, index, k, episode.infos or {}, n + 1)[:-1] for k in saved], axis=1)
     return Episode(values, final, bool(episode.terminations[-1]), {"index": index})
+
+
+def _saved(path: Path, index: int, key: str, infos: Mapping[str, Any], rows: int) -> np.ndarray:
+    """``(rows, size)`` float64 of one entry of a saved state, a row an observation."""
+    array = np.asarray(infos.get(key, ()))
+    if array.dtype.kind not in "biuf" or array.ndim < 2 or len(array) != rows:
+        raise DataError(
+            f"{path}: episode {index}: key 'infos/{key}': expected {rows} rows of numbers, as many as observations; "
+            f"found shape {array.shape}, dtype {array.dtype}"
+        )
+    return finite(path, f"episode {index} infos/{key}", array.reshape(rows, -1), np.float64)
 
 
 def _rows(path: Path, index: int, key: str, found: Any, factor: Factor, rows: int) -> np.ndarray:
