@@ -26,9 +26,7 @@ class Result:
     ratios: Mapping[str, tuple[float, float, float]]
 
 
-def compare(
-    case: str, measure: str, items: int, ways: Mapping[str, Work], repeats: int, reference: str = "plain"
-) -> Result:
+def compare(case: str, measure: str, items: int, ways: Mapping[str, Work], repeats: int, reference: str = "plain") -> Result:
     """Each way once to warm up, then in turn (A B C A B C ...); all handle the same ``items`` per turn. Ratios are to the way
     called ``reference``."""
     for work in ways.values():

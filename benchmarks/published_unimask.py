@@ -134,9 +134,18 @@ class Published:
 
     def trainer_of(self, size: Size, weights: dict[str, float], loss: str, widths: int, **options: Any) -> Any:
         """Its ``Trainer`` around its model; ``widths`` columns in a token."""
-        model = self.modules["transformer_train"].base_model_params(128, size.layers, size.heads, size.width, size.dropout, LENGTH)
+        model = self.modules["transformer_train"].base_model_params(
+            128, size.layers, size.heads, size.width, size.dropout, LENGTH
+        )
         settings = self.modules["transformer_train"].base_training_params(
-            weights, loss, LENGTH, batch_size=size.batch, lr=OPTIMIZER["lr"], log_interval=10**6, run_name="benchmark", **options
+            weights,
+            loss,
+            LENGTH,
+            batch_size=size.batch,
+            lr=OPTIMIZER["lr"],
+            log_interval=10**6,
+            run_name="benchmark",
+            **options,
         )
         torch.manual_seed(SEED)
         network = self.modules["transformer"].uniMASKModel(cat_input_dim=widths, **model)
@@ -266,7 +275,16 @@ def rollouts(published: Published, episodes: int, horizon: int, repeats: int) ->
 
     def ours(slots: int) -> None:
         policy = partial(
-            ModelPolicy, network, spec, Normaliser.identity(spec), Query("bc"), "bidirectional", "none", horizon, slots, ReturnUnits()
+            ModelPolicy,
+            network,
+            spec,
+            Normaliser.identity(spec),
+            Query("bc"),
+            "bidirectional",
+            "none",
+            horizon,
+            slots,
+            ReturnUnits(),
         )
         RolloutRunner(environment, policy, num_slots=slots, progress=False).run(plan)
 

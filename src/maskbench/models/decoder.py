@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskbench.masking.scheme import MaskSet
+from maskbench.models.dropout import Dropout
 from maskbench.models.embedding import CellEmbedding, Hidden
 from maskbench.models.encoder import padding_keys
 from maskbench.models.heads import Head
@@ -45,7 +46,7 @@ class Decoder(SequenceModel):
         super().__init__(layout, heads)
         self.embed = CellEmbedding(layout, n_embd, hidden)
         self.positions = build_positions(positions, layout.num_tokens, n_embd)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, "gelu", "pre", final_norm)
         initialise(self, "normal" if init == "normal" else "xavier")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from maskbench.masking.scheme import MaskSet
+from maskbench.models.dropout import Dropout
 from maskbench.models.embedding import CellEmbedding, Hidden
 from maskbench.models.heads import Head
 from maskbench.models.positions import build_positions
@@ -41,7 +42,7 @@ class Encoder(SequenceModel):
         super().__init__(layout, heads)
         self.embed = CellEmbedding(layout, n_embd, hidden)
         self.positions = build_positions(positions, layout.num_tokens, n_embd)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, activation, norm, final_norm=norm == "pre")
         self.scale = math.sqrt(n_embd) if scale_embedding else None
         for linear in (*self.embed.streams, *(m for m in self.heads.modules() if isinstance(m, nn.Linear))):

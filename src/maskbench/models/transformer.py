@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
+from maskbench.models.dropout import Dropout
 
 Norm = Literal["pre", "post"]
 Activation = Literal["relu", "gelu"]
@@ -65,8 +66,8 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
         self.up, self.down = nn.Linear(n_embd, n_inner), nn.Linear(n_inner, n_embd)
         self.activation = F.relu if activation == "relu" else F.gelu
-        self.drop = nn.Dropout(dropout)
-        self.drop_inner = nn.Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
+        self.drop = Dropout(dropout)
+        self.drop_inner = Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
 
     def mlp(self, x: Tensor) -> Tensor:
         return self.down(self.drop_inner(self.activation(self.up(x))))
