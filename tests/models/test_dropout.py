@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
 from maskbench.models.dropout import Dropout, drop, kept
+from maskbench.models.transformer import attend_few
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -45,3 +47,15 @@ def test_types_and_shapes_stay(dtype: torch.dtype) -> None:
     assert drop(x, 0.2).dtype == dtype
     assert drop(x, 0.2).shape == x.shape
     assert drop(torch.empty(0, 4), 0.2).shape == (0, 4)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_over_few_tokens_equals_fused_attention(causal: bool) -> None:
+    torch.manual_seed(0)
+    inputs = [torch.randn(3, 2, 10, 8, requires_grad=True) for _ in range(3)]
+    ours = attend_few(*inputs, causal, 0.0)
+    fused = nn.functional.scaled_dot_product_attention(*inputs, is_causal=causal)
+    torch.testing.assert_close(ours, fused)
+    weights = torch.randn_like(ours)
+    for a, b in zip(*(torch.autograd.grad((y * weights).sum(), inputs) for y in (ours, fused)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
