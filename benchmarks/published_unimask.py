@@ -62,7 +62,7 @@ from maskbench.training.trainer import Trainer
 SEED, LENGTH, EPISODES = 0, 10, 500
 #: Order of the published ``all_w_dyna``.
 TASKS = ("past", "future", "bc", "return", "goal", "waypoint", "forward_dynamics", "inverse_dynamics")
-OPTIMIZER = {"name": "adamw", "lr": 1e-4, "weight_decay": 1e-4}
+OPTIMIZER: dict[str, Any] = {"name": "adamw", "lr": 1e-4, "weight_decay": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def as_published(store: EpisodeStore) -> dict[str, list[Tensor]]:
             "state_key": ((state == key).long(), 2),
             "state_door": (past_door, 2),
             "action": (values["action"].long(), 4),
-            "rtg": (values["rtg"].long(), store.spec["rtg"].classes),
+            "rtg": (values["rtg"].long(), store.spec["rtg"].width),
             "reward": (values["reward"][:, 0].long() + 1, 3),
         }
         coded = {name: F.one_hot(value, classes) for name, (value, classes) in factors.items()}
