@@ -13,10 +13,10 @@ Work = Callable[[], "float | None"]
 
 @dataclass(frozen=True)
 class Result:
-    """Items per second of every way, and how many times faster than ``plain`` it is.
+    """Items per second of every way, and how many times faster than the reference it is.
 
     rates:  per way the median over repeats.
-    ratios: per way (low, middle, high) over repeats of its rate by that of the plain way in the same repeat.
+    ratios: per way (low, middle, high) over repeats of its rate by that of the reference in the same repeat.
     """
 
     case: str
@@ -26,8 +26,9 @@ class Result:
     ratios: Mapping[str, tuple[float, float, float]]
 
 
-def compare(case: str, measure: str, items: int, ways: Mapping[str, Work], repeats: int) -> Result:
-    """Each way once to warm up, then in turn (A B C A B C ...); all handle the same ``items`` per turn."""
+def compare(case: str, measure: str, items: int, ways: Mapping[str, Work], repeats: int, reference: str = "plain") -> Result:
+    """Each way once to warm up, then in turn (A B C A B C ...); all handle the same ``items`` per turn. Ratios are to the way
+    called ``reference``."""
     for work in ways.values():
         work()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -37,8 +38,8 @@ def compare(case: str, measure: str, items: int, ways: Mapping[str, Work], repea
     rates = {name: items / median(taken) for name, taken in seconds.items()}
     ratios = {}
     for name, taken in seconds.items():
-        if name != "plain":
-            each = sorted(p / t for p, t in zip(seconds["plain"], taken, strict=True))
+        if name != reference:
+            each = sorted(r / t for r, t in zip(seconds[reference], taken, strict=True))
             ratios[name] = (each[0], median(each), each[-1])
     return Result(case, measure, items, rates, ratios)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from maskbench.masking.scheme import MaskSet
+from maskbench.models.dropout import Dropout
 from maskbench.models.embedding import CellEmbedding, Hidden
 from maskbench.models.encoder import padding_keys
 from maskbench.models.heads import Head
@@ -56,7 +57,7 @@ class Decoder(SequenceModel):
         self.max_timesteps = max_timesteps if self.timesteps is not None else None
         self.embed_norm = nn.LayerNorm(n_embd) if embed_norm else nn.Identity()
         self.positions = build_positions(positions, layout.num_tokens, n_embd)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, activation, "pre", final_norm)
         initialise(self, "normal" if init == "normal" else "xavier")
 

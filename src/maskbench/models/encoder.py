@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from maskbench.masking.scheme import MaskSet
+from maskbench.models.dropout import Dropout
 from maskbench.models.embedding import CellEmbedding, Hidden
 from maskbench.models.heads import Head
 from maskbench.models.positions import Timesteps, build_positions, build_timesteps
@@ -47,7 +48,7 @@ class Encoder(SequenceModel):
         self.timesteps = build_timesteps(timesteps, max_timesteps, n_embd)
         self.max_timesteps = max_timesteps if self.timesteps is not None else None
         self.positions = build_positions(positions, layout.num_tokens, n_embd) if self.timesteps is None else None
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, activation, norm, final_norm=norm == "pre")
         self.scale = math.sqrt(n_embd) if scale_embedding else None
         for linear in (*self.embed.streams, *(m for m in self.heads.modules() if isinstance(m, nn.Linear))):

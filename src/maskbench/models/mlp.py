@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskSet
+from maskbench.models.dropout import Dropout
 from maskbench.models.embedding import MaskedCells
 from maskbench.models.heads import Head
 from maskbench.models.sequence import SequenceModel
@@ -49,8 +50,8 @@ class MLP(SequenceModel):
         width = layout.length * sum(self.cells.width(s) for s in layout.streams)
         layers: list[nn.Module] = [nn.Linear(width, n_hidden)]
         for _ in range(n_layer - 1):
-            layers += [nn.ReLU(), nn.Dropout(dropout), nn.Linear(n_hidden, n_hidden)]
-        layers += [nn.ReLU(), nn.Dropout(dropout), nn.Linear(n_hidden, layout.length * n_embd)]
+            layers += [nn.ReLU(), Dropout(dropout), nn.Linear(n_hidden, n_hidden)]
+        layers += [nn.ReLU(), Dropout(dropout), nn.Linear(n_hidden, layout.length * n_embd)]
         self.body = nn.Sequential(*layers)
 
     def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:

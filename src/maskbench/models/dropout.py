@@ -1,0 +1,55 @@
+"""Dropout whose mask is cheap to draw on a CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: Values of one drawn 16-bit number: rates are exact to 1 / 65536.
+_LEVELS = 1 << 16
+
+
+class Dropout(nn.Module):
+    """``nn.Dropout`` with the same distribution. On CPUs torch draws one float per element, one at a time, which took a third
+    of a small model's training step (measured); here one 64-bit draw decides over four elements."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return drop(x, self.p, self.training)
+
+
+def drop(x: Tensor, p: float, training: bool = True) -> Tensor:
+    """``x`` with every element zeroed with probability ``p`` and the others divided by ``1 - p``."""
+    if not training or p == 0 or x.numel() == 0:
+        return x
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.dropout(x, p)
+    dropped: Tensor = _Drop.apply(x, p)  # type: ignore[no-untyped-call]
+    return dropped
+
+
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        keep = kept(x.shape, p)
+        ctx.keep, ctx.scale = keep, 1 / (1 - p)
+        return (x * keep.to(x.dtype)).mul_(ctx.scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return (grad * ctx.keep.to(grad.dtype)).mul_(ctx.scale), None
+
+
+def kept(shape: torch.Size, p: float) -> Tensor:
+    """Float32 of ``shape``, 0 with probability ``p`` and else 1, from torch's global generator."""
+    n = shape.numel()
+    words = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    bits = words.view(torch.int16)[:n].view(shape)
+    # a comparison written as float takes a sixth of the time of one written as bool and then converted (measured)
+    return torch.ge(bits, round(p * _LEVELS) - _LEVELS // 2, out=torch.empty(shape))
