@@ -9,10 +9,11 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from maskbench.data.windows import WindowSampler
-from maskbench.masking.scheme import MaskScheme
+from maskbench.masking.scheme import MaskScheme, MaskSet
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import unwrap
 from maskbench.training.bank import TaskBank
+from maskbench.tokens.layout import TokenLayout
 from maskbench.training.seeding import step_generator
 from maskbench.trajectory import Window
 
@@ -63,13 +64,16 @@ class MaskedProblem:
 
     def losses(self, model: nn.Module, step: int, rank: int = 0) -> dict[str, Tensor]:
         """``loss`` and the detached terms behind it for optimiser step ``step``."""
+        return self.objective(model, *self.draw(unwrap(model).layout, step, rank))
+
+    def draw(self, layout: TokenLayout, step: int, rank: int = 0) -> tuple[Window, MaskSet]:
+        """Windows and masks of a step."""
         began = time.perf_counter()
         window = self.batches.batch(step * self.world + rank)
         self.data_seconds += time.perf_counter() - began
         device = next(iter(window.values.values())).device
         generator = step_generator(self.seed, step, rank, device)
-        masks = self.scheme.sample(generator, window.batch, unwrap(model).layout, step)
-        return self.objective(model, window, masks)
+        return window, self.scheme.sample(generator, window.batch, layout, step)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Losses on the bank: ``loss`` under the training scheme, ``<task>/<factor>`` under each named task."""
