@@ -100,6 +100,8 @@ def test_weights_that_cannot_be_stacked_are_named() -> None:
     assert why_not([tied, tied]) == "some of its weights are used in two places"
     with pytest.raises(ConfigError, match=r"Positions cannot be trained as a stack: 'table'.*stack_seeds=false"):
         stack_models([Positions(), Positions()])
+    models = [network(0), network(1)]
+    sgd = [torch.optim.SGD(m.parameters(), lr=1.0) for m in models]
+    stacked = stack_models(models)
     with pytest.raises(ConfigError, match="SGD cannot update"):
-        models = [network(0), network(1)]
-        StackedOptimizer(stack_models(models), models, [torch.optim.SGD(m.parameters(), lr=1.0) for m in models])
+        StackedOptimizer(stacked, models, sgd)

@@ -12,8 +12,8 @@ from maskbench.data.windows import WindowSampler
 from maskbench.masking.scheme import MaskScheme, MaskSet
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import unwrap
-from maskbench.training.bank import TaskBank
 from maskbench.tokens.layout import TokenLayout
+from maskbench.training.bank import TaskBank
 from maskbench.training.seeding import step_generator
 from maskbench.trajectory import Window
 
@@ -23,6 +23,8 @@ class Batches(Protocol):
 
     def batch(self, step: int) -> Window: ...
 
+    def with_seed(self, seed: int) -> Batches: ...
+
 
 class Epochs:
     """The same windows pass after pass, each once per pass in an order of its own; still a function of the step."""
@@ -31,6 +33,9 @@ class Epochs:
         self.sampler = sampler
         self._next = -1
         self._windows: Iterator[Window] = iter(())
+
+    def with_seed(self, seed: int) -> Epochs:
+        return Epochs(self.sampler.with_seed(seed))
 
     def batch(self, step: int) -> Window:
         epoch, inside = divmod(step, self.sampler.steps_per_epoch)
@@ -61,6 +66,11 @@ class MaskedProblem:
         self.batches, self.scheme, self.objective, self.bank = batches, scheme, objective, bank
         self.batch_size, self.seed, self.world = batch_size, seed, world
         self.data_seconds = 0.0
+
+    def with_seed(self, seed: int) -> MaskedProblem:
+        """The same problem and validation bank; windows and masks of another seed."""
+        batches = self.batches.with_seed(seed)
+        return MaskedProblem(batches, self.scheme, self.objective, self.bank, self.batch_size, seed, self.world)
 
     def losses(self, model: nn.Module, step: int, rank: int = 0) -> dict[str, Tensor]:
         """``loss`` and the detached terms behind it for optimiser step ``step``."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +19,6 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from maskbench.errors import ConfigError
-
-Rows = TypeVar("Rows", nn.Linear, nn.LayerNorm)
 
 
 class StackedLinear(nn.Module):
@@ -54,9 +51,9 @@ class StackedLayerNorm(nn.Module):
         return torch.addcmul(self.bias[:, None], y.reshape(s, -1, d), self.weight[:, None]).to(y.dtype).view(y.shape)
 
 
-def _shared(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
+def _shared(parameters: Sequence[Tensor]) -> nn.Parameter:
     """The parameters as one ``(S, ...)``, of which each becomes a view."""
-    stacked = nn.Parameter(torch.stack([p.detach() for p in parameters]), parameters[0].requires_grad)
+    stacked = nn.Parameter(torch.stack([p.detach() for p in parameters]), parameters[0].requires_grad)  # a copy
     for parameter, view in zip(parameters, stacked.data, strict=True):
         parameter.data = view
     return stacked

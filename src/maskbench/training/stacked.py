@@ -34,6 +34,9 @@ from maskbench.training.stack import StackedOptimizer, clip_gradients, split_ter
 from maskbench.training.trainer import Trainer
 from maskbench.trajectory import Window
 
+#: Largest tokens x width of one seed's batch at which stacking was measured to be faster on a CPU.
+CPU_LIMIT = 16_000
+
 
 @dataclass(frozen=True)
 class Member:
@@ -78,6 +81,15 @@ def fit_stacked(
         progress = RunProgress(trainer.num_steps, min(r.step for r in runs), enabled=trainer.progress)
         stack.callback(progress.close)
         return _go(trainer, runs, progress, guard)
+
+
+def pays(rows: int, width: int, device: torch.device) -> bool:
+    """Whether a stack is expected to be faster than its seeds one after the other.
+
+    rows: tokens of one seed's batch. On accelerators small models wait for launches, which a stack shares. On a CPU only the
+    smallest steps do; above ``CPU_LIMIT`` nothing was gained (benchmarks/stacked_seeds.py).
+    """
+    return device.type == "cuda" or (device.type == "cpu" and rows * width <= CPU_LIMIT)
 
 
 def _go(trainer: Trainer, runs: Sequence[Run], progress: RunProgress, guard: SignalGuard) -> list[FitResult]:
