@@ -73,6 +73,7 @@ def fit_stacked(
         runs, pauses = [], Pauses()
         for m in members:
             settings = replace(trainer, seed=m.seed, compile=False, progress=False)
+            settings.fabric = trainer.fabric
             saved = settings.saved_state(m.run_dir, resume)
             run = Run(settings, m.model, m.problem, optimizer_factory, scheduler_factory, m.run_dir, saved, m.extra_state)
             run.pauses = pauses

@@ -144,6 +144,7 @@ class Trainer:
             return run.go(guard)
 
     def saved_state(self, run_dir: Path, resume: bool) -> dict[str, Any] | None:
+        """What ``last`` says of a run to go on with, None for a new one. Raises ConfigError as ``fit`` does."""
         if not checkpoint.exists(run_dir):
             return None
         state = checkpoint.load_trainer_state(run_dir)
@@ -155,6 +156,7 @@ class Trainer:
 
     @contextmanager
     def process_settings(self) -> Iterator[None]:
+        """Threads and determinism as set here; afterwards as they were."""
         threads = torch.get_num_threads()
         deterministic = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
