@@ -35,7 +35,7 @@ from maskbench.training.trainer import Trainer
 from maskbench.trajectory import Window
 
 #: Largest tokens x width of one seed's batch at which stacking was measured to be faster on a CPU.
-CPU_LIMIT = 16_000
+CPU_LIMIT = 32_000
 
 
 @dataclass(frozen=True)
