@@ -20,11 +20,11 @@ import typer
 from rich.console import Console
 
 from maskbench.app.campaign import Campaign
+from maskbench.reports.average import over_seeds
 from maskbench.reports.claims import published
 from maskbench.reports.collect import RolloutResult, Run
 from maskbench.reports.comparison import Key, Ordering, comparison_table, ordering_table
 from maskbench.reports.figures import grouped_bars, png
-from maskbench.reports.seeds import over_seeds
 from maskbench.reports.tables import Measured
 
 CONTEXTS = (5, 10)

@@ -116,10 +116,16 @@ def doctor_command() -> None:
 
 @app.command("report")
 def report_command(run_dir: Annotated[Path, typer.Argument(help="folder of a run")]) -> None:
-    """Writes an HTML page about a run."""
+    """Writes an HTML page about a run, or about each of its seeds beside a table of their means and spread."""
     from maskbench.reports.html import write_report
+    from maskbench.reports.seeds import seed_runs, write_seeds
 
-    typer.echo(write_report(run_dir))
+    seeds = seed_runs(run_dir)
+    for folder in seeds or [run_dir]:
+        typer.echo(write_report(folder))
+    if seeds:
+        write_seeds(run_dir)
+        typer.echo(run_dir / "seeds.md")
 
 
 def main() -> None:

@@ -142,6 +142,43 @@ def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(tmp_path: Path
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
 
 
+TINY = (
+    *("dataset.generate.episodes=300", "dataset.split.train=200", "dataset.split.validation=50", "dataset.split.test=50"),
+    *("model.n_embd=32", "model.n_head=4", "model.dropout=0", "experiment.batch_size=16", "evaluation.num_windows=50"),
+    *("experiment.num_steps=20", "trainer.validate_every=10", "trainer.checkpoint_every=4", "experiment.num_cv_runs=2"),
+)
+
+
+def test_stacked_seeds_are_killed_resumed_finetuned_and_evaluated_like_single_runs(tmp_path: Path) -> None:
+    losses = (*TINY, "evaluation=losses")
+    run("train.py", *losses, "trainer.stack_seeds=false", "hydra.run.dir=alone", cwd=tmp_path)
+    process = subprocess.Popen(command("train.py", *losses, "hydra.run.dir=cut"), cwd=tmp_path, env=environment())
+    while process.poll() is None and reached(tmp_path / "cut" / "cv_1") < 8:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert reached(tmp_path / "cut" / "cv_1") >= 8
+    result = run("train.py", "resume=cut", cwd=tmp_path)
+    assert "training 2 seeds as one model" in result.stderr  # auto: so small a step gains
+    for seed in ("cv_0", "cv_1"):
+        a, b = (table(tmp_path / r / seed / "evaluation" / "task_losses.csv") for r in ("alone", "cut"))
+        assert [float(r["loss"]) for r in b] == pytest.approx([float(r["loss"]) for r in a], rel=1e-4)
+    rows = {r["result"]: r for r in table(tmp_path / "cut" / "seeds.csv")}
+    assert int(rows["bc loss"]["seeds"]) == 2
+
+    run("eval.py", "model.load_dir=cut/cv_1", "hydra.run.dir=judged", cwd=tmp_path)
+    a, b = (table(tmp_path / f / "evaluation" / "task_losses.csv") for f in ("cut/cv_1", "judged"))
+    assert a == b
+    run("run_on_env.py", "model.load_dir=cut/cv_1", "query=goal", "experiment.num_eval_eps=4", cwd=tmp_path)
+
+    tuned = (*losses, "model.load_dir=cut", "experiment.num_steps=2", "trainer.validate_every=2", "optimizer.lr=1e-9")
+    run("train.py", *tuned, "hydra.run.dir=tuned", cwd=tmp_path)
+    for seed in ("cv_0", "cv_1"):
+        first, best = table(tmp_path / "tuned" / seed / "metrics.csv")[0], tmp_path / "cut" / seed / "metrics.csv"
+        least = min(float(r["validation/loss"]) for r in table(best) if r["validation/loss"])
+        assert float(first["validation/loss"]) == pytest.approx(least, rel=1e-4)
+
+
 def reached(folder: Path) -> int:
     """Step of the newest checkpoint."""
     steps = [int(p.name.removeprefix("step-")) for p in (folder / "checkpoints").glob("step-*")]

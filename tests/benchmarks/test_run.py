@@ -10,7 +10,7 @@ import torch
 from benchmarks.cases import CASES, QUICK, Case
 from benchmarks.measure import compare
 
-from benchmarks import ours, plain, run
+from benchmarks import ours, plain, run, stacked_seeds
 from maskbench.trajectory import Window
 
 
@@ -78,3 +78,12 @@ def test_a_ratio_is_that_of_turns_side_by_side() -> None:
     result = compare("case", "things", 12, ways, repeats=3)
     assert result.ratios == {"maskbench": (2.0, 3.0, 4.0)}
     assert result.rates == {"plain": 3.0, "maskbench": 12.0}
+
+
+@pytest.mark.slow
+def test_a_quick_run_of_stacked_seeds_compares_every_number_of_seeds() -> None:
+    results = stacked_seeds.main(["--quick", "--seeds", "1", "2"])
+    assert [(r.measure, r.case.split(", ")[-1]) for r in results] == [
+        (f"{seeds} seeds", precision) for precision in ("fp32", "bf16") for seeds in (1, 2)
+    ]
+    assert all(0 < low <= middle <= high for r in results for low, middle, high in r.ratios.values())

@@ -174,3 +174,11 @@ def test_mistakes_are_named():
         sampler([9], length=0)
     with pytest.raises(DataError, match=r"episodes 0\.\.0; found 4"):
         sampler([9], episodes=[4])
+
+
+def test_another_seed_draws_from_the_same_memory_what_a_sampler_of_its_own_would():
+    one, other = sampler([9, 9, 9], seed=1), sampler([9, 9, 9], seed=2)
+    twin = one.with_seed(2)
+    assert all(same(twin.batch(step), other.batch(step)) for step in range(3))
+    assert not same(one.batch(0), twin.batch(0))
+    assert all(twin._views[n] is one._views[n] for n in one._views)

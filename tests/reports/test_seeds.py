@@ -1,33 +1,51 @@
+"""The seeds of a run beside each other."""
+
+import csv
+import math
 from pathlib import Path
 
 import pytest
 
 from maskbench.errors import DataError
-from maskbench.reports.collect import RolloutResult, Run, TaskLoss
-from maskbench.reports.seeds import over_seeds, spread
+from maskbench.reports.seeds import seed_runs, seeds_table, write_seeds
 
 
-def run(loss: float, value: float) -> Run:
-    losses = (TaskLoss("bc", "total", loss, loss - 0.196, loss + 0.196, 100, 1.0),)
-    rollouts = (RolloutResult("bc", "model", "return", value, value - 0.196, value + 0.196, 50, "sum of rewards"),)
-    return Run(Path("root/seed"), task_losses=losses, rollouts=rollouts)
+def seed(folder: Path, losses: tuple[float, ...], total: float, success: float) -> None:
+    (folder / "evaluation").mkdir(parents=True)
+    (folder / "config.yaml").write_text("experiment: {name: a}\n")
+    lines = ["step,validation/loss", *(f"{i},{value}" for i, value in enumerate(losses))]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    rows = f"bc,action,9,9,9,5,\nbc,total,{total},1,2,5,\n"
+    (folder / "evaluation" / "task_losses.csv").write_text(f"task,factor,loss,low,high,n,floor\n{rows}")
+    rows = f"goal,model,success,{success},0,1,5,share\ngoal,random,success,0,0,1,5,share\n"
+    (folder / "evaluation" / "rollouts.csv").write_text(f"query,policy,metric,value,low,high,n,definition\n{rows}")
 
 
-def test_mean_over_seeds_keeps_the_evaluations_error_and_adds_the_seeds_spread() -> None:
-    both = over_seeds([run(1.0, 2.0), run(1.2, 2.4)])
-    (loss,), (rollout,) = both.task_losses, both.rollouts
-    assert loss.loss == pytest.approx(1.1)
-    assert loss.floor == 1.0
-    error = (loss.high - loss.low) / 3.92
-    assert error == pytest.approx((0.1**2 + 0.02 / 2) ** 0.5)  # shared questions: 0.1 stays, seeds add var / 2
-    assert rollout.value == pytest.approx(2.2)
-    assert rollout.n == 100
-    assert (rollout.high - rollout.low) / 3.92 == pytest.approx((0.1**2 / 2 + 0.08 / 2) ** 0.5)
+def test_every_result_has_its_mean_and_spread_over_seeds(tmp_path: Path) -> None:
+    seed(tmp_path / "cv_0", (5.0, 2.0, 3.0), 1.0, 0.5)
+    seed(tmp_path / "cv_1", (6.0, 4.0), 1.5, 1.0)
+    write_seeds(tmp_path)
+    with (tmp_path / "seeds.csv").open() as file:
+        rows = {r["result"]: r for r in csv.DictReader(file)}
+    assert list(rows) == ["best validation loss", "bc loss", "goal success"]
+    best = rows["best validation loss"]
+    assert [float(best[k]) for k in ("mean", "least", "most", "seeds")] == [3.0, 2.0, 4.0, 2.0]
+    assert float(best["sd"]) == pytest.approx(math.sqrt(2))
+    assert float(rows["bc loss"]["mean"]) == 1.25
+    assert float(rows["goal success"]["mean"]) == 0.75
+    assert "| bc loss |" in (tmp_path / "seeds.md").read_text()
 
 
-def test_one_seed_keeps_its_own_interval_and_none_is_refused() -> None:
-    (loss,) = over_seeds([run(1.0, 2.0)]).task_losses
-    assert (loss.low, loss.high) == (pytest.approx(0.804), pytest.approx(1.196))
-    assert spread([3.0], [0.5], shared=False) == (3.0, 0.5)
-    with pytest.raises(DataError, match="no runs"):
-        over_seeds([])
+def test_seeds_are_counted_in_order_and_nothing_else_is_one(tmp_path: Path) -> None:
+    for name in ("cv_10", "cv_2", "cv_x", "tuned", "cv_0/cv_1"):
+        seed(tmp_path / name, (1.0,), 1.0, 0.0)
+    seed(tmp_path / "cv_0" / "again", (1.0,), 1.0, 0.0)
+    assert [p.name for p in seed_runs(tmp_path)] == ["cv_2", "cv_10"]
+    assert seeds_table(tmp_path).rows[0][-1] == 2
+
+
+def test_a_spread_needs_two_seeds_and_a_table_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected run folders cv_0"):
+        seeds_table(tmp_path)
+    seed(tmp_path / "cv_0", (1.0,), 1.0, 0.0)
+    assert seeds_table(tmp_path).rows[0][:3] == ("best validation loss", 1.0, None)

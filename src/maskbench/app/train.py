@@ -5,80 +5,181 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from maskbench.app.acting import FILMED, Played, make_query, play_model, why_no_films
+from maskbench.app.config.combinations import why_not_stacked
 from maskbench.app.config.instantiate import instantiate
+from maskbench.app.config.runs import start_of_seed
 from maskbench.app.config.schema import TrainConfig
 from maskbench.app.experiment import Model, build_dataset, build_model, build_sampler, load_model, saved_with
 from maskbench.app.results import announce, write_results
 from maskbench.app.tasks import build_bank, measure
 from maskbench.data.dataset import Dataset
+from maskbench.envs.base import Environment
 from maskbench.errors import ConfigError
 from maskbench.models.leakage import prove_no_leak
+from maskbench.reports.seeds import write_seeds
 from maskbench.training import checkpoint
-from maskbench.training.loggers import build_loggers
+from maskbench.training.loggers import Logger, build_loggers
 from maskbench.training.masked import Epochs, MaskedProblem
 from maskbench.training.optim import build_optimizer, build_scheduler
+from maskbench.training.problem import OptimizerFactory, SchedulerFactory
 from maskbench.training.seeding import seed_everything
+from maskbench.training.stack import why_not
+from maskbench.training.stacked import Member, fit_stacked, pays
 from maskbench.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class _World:
+    """What the seeds of a run share."""
+
+    environment: Environment
+    data: Dataset
 
 
 def run(config: TrainConfig, run_dir: Path) -> float | None:
     """Trains (``num_cv_runs`` times with consecutive seeds) and reports; returns the mean best validation loss."""
-    if config.experiment.num_cv_runs == 1:
-        return _run_once(config, run_dir)
-    losses = []
-    for i in range(config.experiment.num_cv_runs):
-        child, seed = run_dir / f"cv_{i}", config.experiment.seed + i
-        shutil.copytree(run_dir / ".hydra", child / ".hydra", dirs_exist_ok=True)
-        saved = OmegaConf.load(child / ".hydra" / "config.yaml")
-        OmegaConf.update(saved, "experiment", {"seed": seed, "num_cv_runs": 1})
-        OmegaConf.save(saved, child / ".hydra" / "config.yaml")
-        losses.append(_run_once(replace(config, experiment=replace(config.experiment, seed=seed, num_cv_runs=1)), child))
+    seeds = config.experiment.num_cv_runs
+    console = Console(stderr=True)
+    world = _build_world(config)
+    if seeds == 1:
+        start = config if config.model.load_dir is None else _started_from(config, config.model.load_dir, 0, 1)
+        return _run_once(start, run_dir, world, console)
+    children = [(_seed_config(config, i), _seed_folder(config, run_dir, i)) for i in range(seeds)]
+    stacked = None if config.trainer.stack_seeds is False else _stack(config, children, world, console)
+    losses = stacked or [_run_once(child, folder, world, console) for child, folder in children]
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        console.print(write_seeds(run_dir).to_rich())
+        console.print(f"seeds: {run_dir}/seeds.csv", soft_wrap=True)
     found = [loss for loss in losses if loss is not None]
     return sum(found) / len(found) if found else None
 
 
-def _run_once(config: TrainConfig, run_dir: Path) -> float | None:
-    console = Console(stderr=True)
+def _build_world(config: TrainConfig) -> _World:
+    seed_everything(config.experiment.seed)
+    environment = instantiate(config.env)
+    return _World(environment, build_dataset(config.dataset, environment, config.experiment.data_root))
+
+
+def _seed_config(config: TrainConfig, index: int) -> TrainConfig:
+    settings = config.experiment
+    own = replace(config, experiment=replace(settings, seed=settings.seed + index, num_cv_runs=1))
+    start = config.model.load_dir
+    return own if start is None else _started_from(own, start, index, settings.num_cv_runs)
+
+
+def _started_from(config: TrainConfig, load_dir: str, index: int, seeds: int) -> TrainConfig:
+    model: Any = config.model
+    return replace(config, model=replace(model, load_dir=start_of_seed(load_dir, index, seeds)))
+
+
+def _seed_folder(config: TrainConfig, run_dir: Path, index: int) -> Path:
+    """``cv_<index>``, which says by itself how its seed was trained."""
+    folder, own = run_dir / f"cv_{index}", _seed_config(config, index)
+    shutil.copytree(run_dir / ".hydra", folder / ".hydra", dirs_exist_ok=True)
+    changes: dict[str, Any] = {"experiment.seed": own.experiment.seed, "experiment.num_cv_runs": 1}
+    if own.model.load_dir is not None:
+        changes["model.load_dir"] = own.model.load_dir
+    saved = OmegaConf.load(folder / ".hydra" / "config.yaml")
+    for key, value in changes.items():
+        OmegaConf.update(saved, key, value)
+    OmegaConf.save(saved, folder / ".hydra" / "config.yaml")
+    overrides = folder / ".hydra" / "overrides.yaml"
+    lines = [str(o) for o in OmegaConf.load(overrides)] if overrides.is_file() else []
+    kept = [o for o in lines if o.lstrip("+").split("=", 1)[0] not in (*changes, "resume", "hydra.run.dir")]
+    OmegaConf.save(OmegaConf.create([*kept, *(f"{k}={v}" for k, v in changes.items())]), overrides)
+    return folder
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A model and what it takes to train it."""
+
+    config: TrainConfig
+    run_dir: Path
+    model: Model
+    trainer: Trainer
+    optimiser: OptimizerFactory
+    schedule: SchedulerFactory
+    loggers: list[Logger]
+
+    @property
+    def resume(self) -> bool:
+        return self.config.resume is not None
+
+
+def _prepare(config: TrainConfig, run_dir: Path, world: _World) -> _Training:
     settings = config.experiment
     seed_everything(settings.seed)
-    environment = instantiate(config.env)
-    data = build_dataset(config.dataset, environment, settings.data_root)
-    model = build_model(config, environment, data)
+    model = build_model(config, world.environment, world.data)
     if config.model.load_dir is not None:
         checkpoint.load_weights(model.network, config.model.load_dir, config.model.which)
-    prove_no_leak(model.network, model.scheme)
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        announce(console, model, data, run_dir)
-        _point_latest(run_dir)
-
-    steps = _num_steps(config, data, model)
-    trainer = Trainer(steps, seed=settings.seed, device=settings.device, **asdict(config.trainer))  # type: ignore[arg-type]
-    problem = _problem(config, data, model, trainer)
+    model.network.train()
+    steps = _num_steps(config, world.data, model)
+    options = {k: v for k, v in asdict(config.trainer).items() if k != "stack_seeds"}
+    trainer = Trainer(steps, seed=settings.seed, device=settings.device, **options)  # type: ignore[arg-type]
     warmup = min(config.scheduler.warmup_steps, steps // 10)
     schedule = partial(build_scheduler, num_steps=steps, **{**asdict(config.scheduler), "warmup_steps": warmup})
     optimiser = partial(build_optimizer, **asdict(config.optimizer))
     loggers = build_loggers([config.logger.name], run_dir, project=config.logger.project, mode=config.logger.mode)
-    result = trainer.fit(
-        model.network.train(),
-        problem,
-        optimiser,
-        schedule,
-        run_dir,
-        loggers,
-        extra_state=saved_with(model),
-        resume=config.resume is not None,
-    )
-    if trainer.fabric.global_rank == 0:
-        report(load_model(str(run_dir), "best", trainer.fabric.device), data, run_dir, console)
+    return _Training(config, run_dir, model, trainer, optimiser, schedule, loggers)
+
+
+def _run_once(config: TrainConfig, run_dir: Path, world: _World, console: Console) -> float | None:
+    t = _prepare(config, run_dir, world)
+    _introduce(t, run_dir, world, console)
+    problem = _problem(config, world.data, t.model, t.trainer)
+    extra = saved_with(t.model)
+    result = t.trainer.fit(t.model.network, problem, t.optimiser, t.schedule, run_dir, t.loggers, extra, t.resume)
+    if t.trainer.fabric.global_rank == 0:
+        report(load_model(str(run_dir), "best", t.trainer.fabric.device), world.data, run_dir, console)
     return result.best_loss
+
+
+def _stack(
+    config: TrainConfig, children: list[tuple[TrainConfig, Path]], world: _World, console: Console
+) -> list[float | None] | None:
+    """Best losses of all seeds, trained as one; None where that is impossible or, under ``auto``, not faster."""
+    reason = why_not_stacked(config)
+    if reason is None:
+        trainings = [_prepare(child, folder, world) for child, folder in children]
+        first, networks = trainings[0], [t.model.network for t in trainings]
+        reason = why_not(networks)
+        rows, width = config.experiment.batch_size * first.model.layout.num_tokens, getattr(config.model, "n_embd")  # noqa: B009
+        if reason is None and config.trainer.stack_seeds == "auto" and not pays(rows, width, first.trainer.fabric.device):
+            reason = f"a stack of {rows} tokens of width {width} each is no faster here"
+    if reason is not None:
+        if config.trainer.stack_seeds is True:
+            raise ConfigError(f"trainer.stack_seeds=true: {reason}. Choose auto or false.")
+        console.print(f"seeds one after the other: {reason}", soft_wrap=True)
+        return None
+    _introduce(first, children[0][1].parent, world, console)
+    console.print(f"training {len(children)} seeds as one model", highlight=False)
+    problem = _problem(config, world.data, first.model, first.trainer)
+    members = []
+    for t in trainings:
+        seed = t.config.experiment.seed
+        members.append(Member(seed, t.model.network, problem.with_seed(seed), t.run_dir, t.loggers, saved_with(t.model)))
+    results = fit_stacked(first.trainer, members, first.optimiser, first.schedule, first.resume)
+    for t in trainings:
+        console.rule(t.run_dir.name)
+        report(load_model(str(t.run_dir), "best", t.trainer.fabric.device), world.data, t.run_dir, console)
+    return [r.best_loss for r in results]
+
+
+def _introduce(t: _Training, run_dir: Path, world: _World, console: Console) -> None:
+    prove_no_leak(t.model.network, t.model.scheme)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        announce(console, t.model, world.data, run_dir)
+        _point_latest(run_dir)
 
 
 def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None:

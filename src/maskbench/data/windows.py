@@ -11,6 +11,7 @@ Every factor lies in memory as ``(rows, width)``, so a window is ``T * width`` c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -95,6 +96,12 @@ class WindowSampler:
             if padded:
                 resident = _spread(resident, self._begins, self._lengths, int(room.sum()))
             self._views[factor.name] = _every_window(resident, length)
+
+    def with_seed(self, seed: int) -> WindowSampler:
+        """The same windows, in the same memory, in another order."""
+        twin = copy(self)
+        twin.seed = seed
+        return twin
 
     @property
     def num_windows(self) -> int:

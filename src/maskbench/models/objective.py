@@ -45,26 +45,28 @@ class Objective:
 
     def __call__(self, wrapped: nn.Module, window: Window, masks: MaskSet) -> dict[str, Tensor]:
         """``loss`` (differentiable), and per factor the detached value of every term under ``<factor>/<term>``."""
-        model = unwrap(wrapped)
-        terms, asked = self.cells(wrapped, window, masks)
+        return self.reduce(unwrap(wrapped), *self.cells(wrapped, window, masks))
+
+    def reduce(self, model: SequenceModel, terms: Mapping[str, Mapping[str, Tensor]], asked: Tensor) -> dict[str, Tensor]:
+        """What ``__call__`` returns, from the result of ``cells``. Dimensions before ``B`` stay: batches that are apart."""
         total: dict[str, Tensor] = {}  # parent factor -> summed loss
         count: dict[str, Tensor] = {}
         weight: dict[str, float] = {}
         logs: dict[str, Tensor] = {}
         for name, parts in terms.items():
             factor = model.layout.spec[name]
-            cells = asked[:, :, model.layout.column(name)]
+            cells = asked[..., model.layout.column(name)]
             width = factor.width if factor.parent != factor.name else 1
-            summed = torch.stack([torch.where(cells, v, 0.0).sum() for v in parts.values()])
-            number = cells.sum()
+            summed = torch.stack([torch.where(cells, v, 0.0).sum((-2, -1)) for v in parts.values()])
+            number = cells.sum((-2, -1))
             for term, value in zip(parts, summed.detach(), strict=True):
                 logs[f"{name}/{term}"] = value / number.clamp(min=1)
-            total[factor.parent] = total.get(factor.parent, 0.0) + width * summed.sum()
+            total[factor.parent] = total.get(factor.parent, 0.0) + width * summed.sum(0)
             count[factor.parent] = count.get(factor.parent, 0) + width * number
             weight[factor.parent] = self.weight(model, name)
         if self.reduction == "pooled":
-            pooled = torch.stack([weight[k] * total[k] for k in total]).sum()
-            loss = pooled / torch.stack([count[k] for k in count]).sum().clamp(min=1)
+            pooled = torch.stack([weight[k] * total[k] for k in total]).sum(0)
+            loss = pooled / torch.stack([count[k] for k in count]).sum(0).clamp(min=1)
         else:
-            loss = torch.stack([weight[k] * total[k] / count[k].clamp(min=1) for k in total]).sum()
+            loss = torch.stack([weight[k] * total[k] / count[k].clamp(min=1) for k in total]).sum(0)
         return {"loss": loss, **logs}

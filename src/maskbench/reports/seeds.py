@@ -1,56 +1,55 @@
-"""Several seeds of one training as one result."""
+"""The seeds ``cv_0``, ``cv_1`` ... of one run in one table: means, and how far seeds spread."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean, variance
+
+import numpy as np
 
 from maskbench.errors import DataError
-from maskbench.reports.collect import RolloutResult, Run, TaskLoss
-
-#: Half the width of a 95 % interval in standard errors.
-_Z = 1.96
+from maskbench.reports.collect import Run, collect, find_runs
+from maskbench.reports.tables import Table
 
 
-def over_seeds(runs: Sequence[Run]) -> Run:
-    """Means over seeds of task losses and rollouts, with intervals.
+def seed_runs(folder: Path | str) -> list[Path]:
+    """Evaluated seeds of a run folder, in order; empty for a plain run."""
+    found = [p for p in find_runs(folder) if p.parent == Path(folder) and p.name[:3] == "cv_" and p.name[3:].isdigit()]
+    return sorted(found, key=lambda p: int(p.name[3:]))
 
-    The standard error adds the spread over seeds to what the finite evaluation contributes: all seeds of a training answer
-    the same questions, so that averaging over seeds does not make those any fewer. Raises DataError for no runs.
+
+def seeds_table(folder: Path | str) -> Table:
+    """One row a result: mean, sample standard deviation, extremes and number of seeds.
+
+    Best validation loss, the total loss of each task, and the model's rollouts. Raises DataError where the folder holds no
+    evaluated seed.
     """
+    runs = [collect(path) for path in seed_runs(folder)]
     if not runs:
-        raise DataError("no runs to average")
-    folder = runs[0].folder.parent if len(runs) > 1 else runs[0].folder
-    losses = [
-        _mean_loss([x for run in runs for x in run.task_losses if (x.task, x.factor) == key])
-        for key in dict.fromkeys((x.task, x.factor) for run in runs for x in run.task_losses)
-    ]
-    rollouts = [
-        _mean_rollout([x for run in runs for x in run.rollouts if (x.query, x.policy, x.metric) == key])
-        for key in dict.fromkeys((x.query, x.policy, x.metric) for run in runs for x in run.rollouts)
-    ]
-    return Run(Path(folder), config=runs[0].config, task_losses=tuple(losses), rollouts=tuple(rollouts))
+        raise DataError(f"{folder} holds no evaluated seeds: expected run folders cv_0, cv_1, ... (experiment.num_cv_runs)")
+    results = [_results(run) for run in runs]
+    rows = []
+    for name in dict.fromkeys(n for r in results for n in r):
+        values = np.array([r[name] for r in results if name in r])
+        spread = float(values.std(ddof=1)) if len(values) > 1 else None
+        rows.append((name, float(values.mean()), spread, float(values.min()), float(values.max()), len(values)))
+    columns = ("result", "mean", "sd", "least", "most", "seeds")
+    return Table(f"{len(runs)} seeds of {folder}", columns, tuple(rows), ("sd: sample standard deviation over seeds",))
 
 
-def spread(values: Sequence[float], errors: Sequence[float], shared: bool) -> tuple[float, float]:
-    """Mean over seeds and its standard error; ``errors`` ``shared`` between seeds (same questions) do not average out."""
-    own = fmean(e * e for e in errors) / (1 if shared else len(errors))
-    between = variance(values) / len(values) if len(values) > 1 else 0.0
-    return fmean(values), math.sqrt(own + between)
+def write_seeds(folder: Path | str) -> Table:
+    """``seeds_table``, also written to ``seeds.csv`` and ``seeds.md`` of the folder."""
+    table = seeds_table(folder)
+    for name, text in (("seeds.csv", table.to_csv()), ("seeds.md", table.to_markdown())):
+        temporary = Path(folder) / f".{name}"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, Path(folder) / name)
+    return table
 
 
-def _mean_loss(rows: Sequence[TaskLoss]) -> TaskLoss:
-    mean, error = spread([r.loss for r in rows], [(r.high - r.low) / (2 * _Z) for r in rows], shared=True)
-    floors = [r.floor for r in rows if r.floor is not None]
-    floor = fmean(floors) if len(floors) == len(rows) else None
-    return replace(rows[0], loss=mean, low=mean - _Z * error, high=mean + _Z * error, floor=floor)
-
-
-def _mean_rollout(rows: Sequence[RolloutResult]) -> RolloutResult:
-    widths = [0.0 if math.isnan(r.low) else (r.high - r.low) / (2 * _Z) for r in rows]
-    mean, error = spread([r.value for r in rows], widths, shared=False)
-    n = sum(r.n for r in rows)
-    return replace(rows[0], value=mean, low=mean - _Z * error, high=mean + _Z * error, n=n)
+def _results(run: Run) -> Mapping[str, float]:
+    found = {f"{t.task} loss": t.loss for t in run.task_losses if t.factor == "total"}
+    if "validation/loss" in run.curves:
+        found = {"best validation loss": float(run.curves["validation/loss"].values.min())} | found
+    return found | {f"{r.query} {r.metric.replace('_', ' ')}": r.value for r in run.rollouts if r.policy == "model"}

@@ -9,9 +9,10 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from maskbench.data.windows import WindowSampler
-from maskbench.masking.scheme import MaskScheme
+from maskbench.masking.scheme import MaskScheme, MaskSet
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import unwrap
+from maskbench.tokens.layout import TokenLayout
 from maskbench.training.bank import TaskBank
 from maskbench.training.seeding import step_generator
 from maskbench.trajectory import Window
@@ -22,6 +23,8 @@ class Batches(Protocol):
 
     def batch(self, step: int) -> Window: ...
 
+    def with_seed(self, seed: int) -> Batches: ...
+
 
 class Epochs:
     """The same windows pass after pass, each once per pass in an order of its own; still a function of the step."""
@@ -30,6 +33,9 @@ class Epochs:
         self.sampler = sampler
         self._next = -1
         self._windows: Iterator[Window] = iter(())
+
+    def with_seed(self, seed: int) -> Epochs:
+        return Epochs(self.sampler.with_seed(seed))
 
     def batch(self, step: int) -> Window:
         epoch, inside = divmod(step, self.sampler.steps_per_epoch)
@@ -61,15 +67,23 @@ class MaskedProblem:
         self.batch_size, self.seed, self.world = batch_size, seed, world
         self.data_seconds = 0.0
 
+    def with_seed(self, seed: int) -> MaskedProblem:
+        """The same problem and validation bank; windows and masks of another seed."""
+        batches = self.batches.with_seed(seed)
+        return MaskedProblem(batches, self.scheme, self.objective, self.bank, self.batch_size, seed, self.world)
+
     def losses(self, model: nn.Module, step: int, rank: int = 0) -> dict[str, Tensor]:
         """``loss`` and the detached terms behind it for optimiser step ``step``."""
+        return self.objective(model, *self.draw(unwrap(model).layout, step, rank))
+
+    def draw(self, layout: TokenLayout, step: int, rank: int = 0) -> tuple[Window, MaskSet]:
+        """Windows and masks of a step."""
         began = time.perf_counter()
         window = self.batches.batch(step * self.world + rank)
         self.data_seconds += time.perf_counter() - began
         device = next(iter(window.values.values())).device
         generator = step_generator(self.seed, step, rank, device)
-        masks = self.scheme.sample(generator, window.batch, unwrap(model).layout, step)
-        return self.objective(model, window, masks)
+        return window, self.scheme.sample(generator, window.batch, layout, step)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Losses on the bank: ``loss`` under the training scheme, ``<task>/<factor>`` under each named task."""

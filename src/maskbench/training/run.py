@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,13 @@ class _Losses(nn.Module):
         return self._losses(self.model, step, rank)
 
 
+@dataclass
+class Pauses:
+    """Seconds spent on validation and saving, which are no part of the training speed. Runs that share a process share it."""
+
+    seconds: float = 0.0
+
+
 class Run:
     """The moving parts of one ``fit``."""
 
@@ -76,6 +84,7 @@ class Run:
         self.best_step: int | None = None
         self.stale = 0
         self.seconds_before = 0.0
+        self.pauses = Pauses()
         self.meter = LossMeter()
         self.saved_step: int | None = None
         if self.first_process:
@@ -122,50 +131,75 @@ class Run:
             stack.callback(self.profiler.close)
 
     def go(self, guard: SignalGuard) -> FitResult:
-        settings = self.settings
+        self.begin()
+        while self.unfinished:
+            self._update()
+            self.progress.step(self.step)
+            improved, row = self.measure()
+            if row:
+                self.progress.row(self.step, row)
+            # Several processes agree on what one of them wants only where they wait for each other anyway.
+            may_ask = self.logging or self.world == 1
+            stop = may_ask and self._anyone(guard.received is not None)
+            if stop or improved or (may_ask and self._anyone(self.checkpoint_is_old())) or self.checkpoint_is_due():
+                self.save(best=improved)
+            if stop:
+                raise self.interrupted(guard.received or "a signal to another process", self.run_dir)
+        return self.end()
+
+    def begin(self) -> None:
+        """Starts the clock; a new run validates its first weights."""
         self.started = self.saved_at = self.log_mark = time.perf_counter()
-        self.paused = self.log_paused = 0.0
-        self.log_step = first = self.step
+        self.log_paused = self.paused_before = self.pauses.seconds
+        self.log_step = self.first_step = self.step
         self.log_data = self._data_seconds()
-        if self.saved_step is None and settings.validate_every is not None:
+        if self.saved_step is None and self.settings.validate_every is not None:
             values = self._validate()
             improved = self._judge(values["validation/loss"])
             self._log(values)
+            self.progress.row(self.step, values)
             if improved:
-                self._save(best=True)
-        while self.step < settings.num_steps and not self._patience_spent():
-            self._update()
-            self.progress.step(self.step)
-            at_end = self.step == settings.num_steps
-            logging = at_end or self.step % settings.log_every == 0
-            row = self._training_row() if logging else {}
-            improved = False
-            if settings.validate_every is not None and (at_end or self.step % settings.validate_every == 0):
-                row |= self._validate()
-                improved = self._judge(row["validation/loss"])
-            if row:
-                self._log(row)
-            # Several processes agree on what one of them wants only where they wait for each other anyway.
-            may_ask = logging or self.world == 1
-            stop = may_ask and self._anyone(guard.received is not None)
-            if stop or improved or (may_ask and self._anyone(self._checkpoint_is_old())) or self._checkpoint_is_due():
-                self._save(best=improved)
-            if stop:
-                name = guard.received or "a signal to another process"
-                raise Interrupted(
-                    f"Stopped by {name} after step {self.step} of {settings.num_steps}; the checkpoint is saved. "
-                    f"To go on: python train.py resume={self.run_dir}"
-                )
+                self.save(best=True)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether updates are left, and the patience for them."""
+        return self.step < self.settings.num_steps and not self._patience_spent()
+
+    @property
+    def logging(self) -> bool:
+        return self.step == self.settings.num_steps or self.step % self.settings.log_every == 0
+
+    def measure(self) -> tuple[bool, dict[str, float]]:
+        """After an update: logs and validates where due. Whether a new best asks for a checkpoint, and the logged row."""
+        every, at_end = self.settings.validate_every, self.step == self.settings.num_steps
+        row = self._training_row() if self.logging else {}
+        improved = False
+        if every is not None and (at_end or self.step % every == 0):
+            row |= self._validate()
+            improved = self._judge(row["validation/loss"])
+        if row:
+            self._log(row)
+        return improved, row
+
+    def interrupted(self, name: str, folder: Path) -> Interrupted:
+        return Interrupted(
+            f"Stopped by {name} after step {self.step} of {self.settings.num_steps}; the checkpoint is saved. "
+            f"To go on: python train.py resume={folder}"
+        )
+
+    def end(self) -> FitResult:
+        """The last checkpoint, and what the run came to."""
         if self.saved_step != self.step:
-            self._save(best=False)
+            self.save(best=False)
         now = time.perf_counter()
-        busy = now - self.started - self.paused
+        busy = now - self.started - (self.pauses.seconds - self.paused_before)
         return FitResult(
             step=self.step,
             best_loss=self.best_loss,
             best_step=self.best_step,
             seconds=self.seconds_before + now - self.started,
-            samples_per_second=(self.step - first) * self._samples_per_step() / busy,
+            samples_per_second=(self.step - self.first_step) * self._samples_per_step() / busy,
         )
 
     def _update(self) -> None:
@@ -188,6 +222,12 @@ class Run:
             nn.utils.clip_grads_with_norm_(self.parameters, self.settings.grad_clip, norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.updated(terms, norm)
+        if self.profiler is not None:
+            self.profiler.step()
+
+    def updated(self, terms: Mapping[str, Tensor], norm: Tensor) -> None:
+        """What follows new weights: step -> step + 1."""
         self.step += 1
         self.meter.add(self.step, {**terms, "grad_norm": norm})
         self.rate = learning_rate(self.optimizer)
@@ -195,8 +235,6 @@ class Run:
             self.scheduler.step()
         if self.ema is not None:
             self.ema.update()
-        if self.profiler is not None:
-            self.profiler.step()
 
     def _training_row(self) -> dict[str, float]:
         """Means since the last row, and how fast they were reached."""
@@ -204,12 +242,12 @@ class Run:
         row = {f"train/{k}": v for k, v in self.meter.means().items()}
         row["train/lr"] = self.rate
         now, data, steps = time.perf_counter(), self._data_seconds(), self.step - self.log_step
-        busy = now - self.log_mark - (self.paused - self.log_paused)
+        busy = now - self.log_mark - (self.pauses.seconds - self.log_paused)
         row[f"{TIMING}seconds"] = self.seconds_before + now - self.started
         row[f"{TIMING}samples_per_second"] = steps * self._samples_per_step() / busy
         if data is not None and self.log_data is not None:
             row[f"{TIMING}data_wait"] = (data - self.log_data) / busy
-        self.log_mark, self.log_paused, self.log_data, self.log_step = now, self.paused, data, self.step
+        self.log_mark, self.log_paused, self.log_data, self.log_step = now, self.pauses.seconds, data, self.step
         return row
 
     def _validate(self) -> dict[str, float]:
@@ -237,11 +275,11 @@ class Run:
         patience = self.settings.early_stop_patience
         return patience is not None and self.stale >= patience
 
-    def _checkpoint_is_due(self) -> bool:
+    def checkpoint_is_due(self) -> bool:
         every = self.settings.checkpoint_every
         return every is not None and self.step % every == 0
 
-    def _checkpoint_is_old(self) -> bool:
+    def checkpoint_is_old(self) -> bool:
         limit = self.settings.checkpoint_seconds
         return limit is not None and time.perf_counter() - self.saved_at > limit
 
@@ -260,7 +298,7 @@ class Run:
         assert isinstance(mean, Tensor)
         return mean
 
-    def _save(self, best: bool) -> None:
+    def save(self, best: bool) -> None:
         """Saves only finite runs: draining raises Diverged first."""
         with self._pause():
             self._drain()
@@ -292,7 +330,6 @@ class Run:
     def _log(self, row: Mapping[str, float]) -> None:
         for logger in self.loggers:
             logger.log(self.step, row)
-        self.progress.row(self.step, row)
 
     def _samples_per_step(self) -> int:
         return self.problem.batch_size * self.settings.accumulate * self.world
@@ -305,7 +342,7 @@ class Run:
         """Keeps validation and saving out of the training speed."""
         start = time.perf_counter()
         yield
-        self.paused += time.perf_counter() - start
+        self.pauses.seconds += time.perf_counter() - start
 
 
 @contextmanager

@@ -134,16 +134,17 @@ class Trainer:
         Diverged for a loss that is not a number, Interrupted after SIGINT or SIGTERM (whole step done, checkpoint saved).
         """
         run_dir = Path(run_dir)
-        saved = self._saved_state(run_dir, resume)
+        saved = self.saved_state(run_dir, resume)
         with ExitStack() as stack:
-            stack.enter_context(self._process_settings())
+            stack.enter_context(self.process_settings())
             guard = stack.enter_context(SignalGuard())
             run = Run(self, model, problem, optimizer_factory, scheduler_factory, run_dir, saved, extra_state or {})
             if run.first_process:
                 run.attach(loggers, stack)
             return run.go(guard)
 
-    def _saved_state(self, run_dir: Path, resume: bool) -> dict[str, Any] | None:
+    def saved_state(self, run_dir: Path, resume: bool) -> dict[str, Any] | None:
+        """What ``last`` says of a run to go on with, None for a new one. Raises ConfigError as ``fit`` does."""
         if not checkpoint.exists(run_dir):
             return None
         state = checkpoint.load_trainer_state(run_dir)
@@ -154,7 +155,8 @@ class Trainer:
         return state
 
     @contextmanager
-    def _process_settings(self) -> Iterator[None]:
+    def process_settings(self) -> Iterator[None]:
+        """Threads and determinism as set here; afterwards as they were."""
         threads = torch.get_num_threads()
         deterministic = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -13,6 +13,7 @@ from maskbench.app.config.compose import compose, load, opened
 from maskbench.app.config.folder import config_folder
 from maskbench.app.config.help import GROUPS, options
 from maskbench.app.config.jobs import jobs
+from maskbench.app.config.runs import start_of_seed
 from maskbench.app.config.schema_masking import CausalMask, Mixture, NamedTask
 from maskbench.app.config.schema_model import Autoencoder, Decoder, Encoder
 from maskbench.errors import ConfigError
@@ -290,6 +291,37 @@ def test_tasks_and_a_query_are_not_asked_together(tmp_path: Path) -> None:
     run = saved_run(tmp_path, ["env=doorkey"])
     with pytest.raises(ConfigError, match="give either tasks or query"):
         load("eval", [f"model.load_dir={run}", "query=bc", "tasks=[goal]"])
+
+
+def test_a_finetuning_run_can_be_resumed_but_not_restarted_elsewhere(tmp_path: Path) -> None:
+    start = saved_run(tmp_path / "start", ["env=walker"])
+    run = saved_run(tmp_path / "tuned", ["env=walker", f"model.load_dir={start}"])
+    config = load("train", [f"resume={run}"])
+    assert (config.resume, config.model.load_dir) == (str(run), str(start))
+    with pytest.raises(ConfigError, match="Give one of them"):
+        load("train", [f"resume={run}", f"model.load_dir={start}"])
+
+
+def test_as_many_seeds_start_from_a_folder_of_seeds_as_it_holds(tmp_path: Path) -> None:
+    plain = saved_run(tmp_path, ["env=walker", "experiment.num_cv_runs=2"])
+    seeds = [saved_run(tmp_path / f"cv_{i}", ["env=walker"]) for i in range(2)]
+    assert [start_of_seed(str(plain), i, 2) for i in range(2)] == [str(s) for s in seeds]
+    assert [start_of_seed(str(seeds[1]), i, 3) for i in range(3)] == [str(seeds[1])] * 3
+    assert load("train", [f"model.load_dir={plain}", "experiment.num_cv_runs=2"]).experiment.num_cv_runs == 2
+    for number in (1, 3):
+        with pytest.raises(ConfigError, match=f"holds 2 seeds; found experiment.num_cv_runs={number}"):
+            load("train", [f"model.load_dir={plain}", f"experiment.num_cv_runs={number}"])
+    with pytest.raises(ConfigError, match=r"holds 2 seeds; name one, or all: -m model.load_dir=.*cv_0,.*cv_1"):
+        load("eval", [f"model.load_dir={plain}"])
+
+
+@pytest.mark.parametrize(("setting", "says"), [("trainer=ddp", "trainer=ddp"), ("trainer.profile=true", "trainer.profile")])
+def test_seeds_are_stacked_only_where_they_can_be(setting: str, says: str) -> None:
+    settings = [setting, "experiment.num_cv_runs=2"]
+    with pytest.raises(ConfigError, match=f"trainer.stack_seeds.*{says}"):
+        load("train", [*settings, "trainer.stack_seeds=true"])
+    assert load("train", settings).trainer.stack_seeds == "auto"
+    assert load("train", [setting, "trainer.stack_seeds=true"]).experiment.num_cv_runs == 1
 
 
 def test_evaluation_without_a_run_is_refused() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskbench.app.config.decode import KeyMistake
-from maskbench.app.config.runs import saved_config
+from maskbench.app.config.runs import saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
 from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder
@@ -168,11 +168,29 @@ def heads_fit_factors(c: TrainConfig) -> None:
 
 
 def starts_from_one_run(c: TrainConfig) -> None:
-    """A run resumes, or starts from the weights of another, not both."""
-    if c.resume is not None and c.model.load_dir is not None:
-        raise KeyMistake("resume", "continues a run with its own weights; model.load_dir starts a new one. Give one of them")
+    """Each seed starts from one trained run."""
     if c.model.load_dir is not None:
-        saved_config(c.model.load_dir, "model.load_dir")
+        for i in range(c.experiment.num_cv_runs):
+            saved_config(start_of_seed(c.model.load_dir, i, c.experiment.num_cv_runs), "model.load_dir")
+
+
+def seeds_can_be_stacked(c: TrainConfig) -> None:
+    """Seeds trained as one model share a process, a device and a log."""
+    if c.trainer.stack_seeds is True and c.experiment.num_cv_runs > 1:
+        reason = why_not_stacked(c)
+        if reason is not None:
+            raise KeyMistake("trainer.stack_seeds", f"{reason}; choose auto or false")
+
+
+def why_not_stacked(c: TrainConfig) -> str | None:
+    """None, or the setting that keeps the seeds of a run from being trained as one model."""
+    if c.trainer.devices > 1 or c.trainer.strategy == "ddp":
+        return "trainer=ddp trains one model on several devices"
+    if c.trainer.profile:
+        return "trainer.profile records one run"
+    if c.logger.name == "wandb":
+        return "logger=wandb logs one run at a time"
+    return None
 
 
 def name_is_a_folder(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
@@ -255,6 +273,7 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         tokens_have_inputs,
         heads_fit_factors,
         starts_from_one_run,
+        seeds_can_be_stacked,
         query_is_complete,
     ],
     EvalConfig: [name_is_a_folder, data_is_there, split_fits_episodes, query_is_complete, one_thing_is_asked],

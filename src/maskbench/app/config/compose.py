@@ -24,7 +24,7 @@ from maskbench.app.config.decode import KeyMistake, UnknownKey, decode, schema_k
 from maskbench.app.config.folder import config_folder
 from maskbench.app.config.help import options
 from maskbench.app.config.overrides import paragraph, parse, values
-from maskbench.app.config.runs import saved_config, saved_overrides
+from maskbench.app.config.runs import saved_config, saved_overrides, seed_folders
 from maskbench.app.config.schema import SCHEMAS
 from maskbench.app.config.sources import origin
 from maskbench.errors import ConfigError, MissingExtraError, did_you_mean
@@ -75,6 +75,12 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     runs = values(parsed, "model.load_dir")
     if not runs:
         raise ConfigError("model.load_dir is missing: give the folder of a run, e.g. model.load_dir=train_runs/latest")
+    for run in runs:
+        if folders := seed_folders(run):
+            listed = ",".join(map(str, folders))
+            raise ConfigError(
+                f"model.load_dir: '{run}' holds {len(folders)} seeds; name one, or all: -m model.load_dir={listed}"
+            )
     saved = [saved_config(run, "model.load_dir") for run in runs]
     if any(s.env != saved[0].env or s.dataset != saved[0].dataset for s in saved):
         raise ConfigError("model.load_dir: the runs of one sweep must share environment and data; start an evaluation for each")
@@ -92,6 +98,8 @@ def _resumed(parsed: list[Override], overrides: list[str]) -> list[str]:
     if len(runs) > 1:
         raise ConfigError("resume: continues one run; it cannot be swept")
     given = {o.key_or_group for o in parsed}
+    if "model.load_dir" in given:
+        raise ConfigError("resume: continues a run with its own weights; model.load_dir starts a new one. Give one of them")
     own = [o.input_line or "" for o in parse(saved_overrides(runs[0], "resume")) if o.key_or_group not in given]
     folder = [] if "hydra.run.dir" in given else [f"hydra.run.dir='{Path(runs[0]).resolve()}'"]
     return [*(o for o in own if not o.startswith("resume=")), *overrides, *folder]

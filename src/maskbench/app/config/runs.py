@@ -22,6 +22,26 @@ def saved_overrides(run: str, key: str) -> list[str]:
     return [str(o) for o in OmegaConf.load(_hydra_folder(run, key) / "overrides.yaml")]
 
 
+def seed_folders(run: str | Path) -> list[Path]:
+    """The seeds ``cv_0``, ``cv_1`` ... of a run that was trained several times, in order; empty for a plain run."""
+    found = [p for p in Path(run).glob("cv_*") if p.name[3:].isdigit() and (p / ".hydra" / "config.yaml").is_file()]
+    return sorted(found, key=lambda p: int(p.name[3:]))
+
+
+def start_of_seed(run: str, index: int, seeds: int) -> str:
+    """The run whose weights seed ``index`` of ``seeds`` starts from: its counterpart in ``run``, or ``run`` itself where that
+    is a plain run. Raises ConfigError where ``run`` holds another number of seeds."""
+    folders = seed_folders(run)
+    if not folders:
+        return run
+    if len(folders) != seeds:
+        raise ConfigError(
+            f"model.load_dir: '{run}' holds {len(folders)} seeds; found experiment.num_cv_runs={seeds}. "
+            f"Give as many, or start from one of them: model.load_dir={folders[0]}"
+        )
+    return str(folders[index])
+
+
 def _hydra_folder(run: str, key: str) -> Path:
     folder = Path(run)
     if not folder.is_dir():

@@ -95,6 +95,7 @@ class Trainer:
     devices: Count
     early_stop_patience: Count | None
     profile: bool
+    stack_seeds: Literal["auto"] | bool
 
 
 @dataclass(frozen=True)
