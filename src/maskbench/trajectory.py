@@ -177,11 +177,14 @@ class Window:
     values: per factor ``(B, T, *shape)`` float32 or ``(B, T)`` int64.
     valid:  ``(B, T)`` bool, True = recorded, or None where everything is.
     start:  ``(B,)`` int64 timestep of the first row inside its episode, or None.
+    known:  ``(B, T, F)`` bool, True = the episode recorded this cell, factors in the order of the model; or None where every
+            episode has every factor. A cell that is not known is zero, and is neither shown nor asked.
     """
 
     values: Mapping[str, Tensor]
     valid: Tensor | None = None
     start: Tensor | None = None
+    known: Tensor | None = None
 
     @property
     def batch(self) -> int:
@@ -197,7 +200,8 @@ class Window:
         def pick(x: Any) -> Any:
             return None if x is None else x[index]
 
-        return Window({k: v[index] for k, v in self.values.items()}, pick(self.valid), pick(self.start))
+        values = {k: v[index] for k, v in self.values.items()}
+        return Window(values, pick(self.valid), pick(self.start), pick(self.known))
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,17 @@ def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
         raise KeyMistake("dataset.split", "fractions add up to more than 1")
 
 
+def labels_take_turns(c: TrainConfig) -> None:
+    """Alternating batches need both kinds of episodes, and no passes over all windows."""
+    unlabelled = c.dataset.unlabelled
+    if unlabelled.ratio is None:
+        return
+    if not unlabelled.keep:
+        raise KeyMistake("dataset.unlabelled.ratio", "there is nothing to alternate with where dataset.unlabelled.keep is false")
+    if c.experiment.num_prior_epochs is not None:
+        raise KeyMistake("dataset.unlabelled.ratio", "alternating batches have no epochs; give experiment.num_steps instead")
+
+
 def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
     """A query has the target that it needs, and a history that fits the window."""
     query: Query = c.query
@@ -203,6 +214,7 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         name_is_a_folder,
         data_is_there,
         split_fits_episodes,
+        labels_take_turns,
         normalise_fits_factors,
         mixture_is_complete,
         attention_fits_model,

@@ -53,6 +53,17 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Training episodes that lack a factor (``maskbench.data.labels``); ``ratio`` is how batches take turns."""
+
+    factor: str
+    fraction: CountOrNone | Annotated[float, Bound(least=0, below=1)]
+    seed: Annotated[int, Bound(least=0)]
+    keep: bool
+    ratio: Count | None
+
+
+@dataclass(frozen=True)
 class Dataset:
     path: str | None
     format: str
@@ -60,6 +71,8 @@ class Dataset:
     split: Split
     returns: Returns
     normalise: Mapping[ModelledRole, Literal["none", "standard", "minmax"]]
+    normalise_floor: Annotated[float, Bound(least=0)]
+    unlabelled: Unlabelled
     window: Count
     sampling: Sampling
     place: Literal["auto", "ram", "mmap"]
