@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from maskbench.app.acting import FILMED, play_model, why_no_films
+from maskbench.app.acting import FILMED, play_model, rollout_name, why_no_films
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.schema import RolloutConfig
 from maskbench.app.experiment import build_dataset, load_model, pick_device
@@ -29,7 +29,7 @@ def run(config: RolloutConfig, run_dir: Path) -> float | None:
         environment,
         data,
         config.query,
-        "goal_open" if config.query.mode == "open" else config.query.name,
+        rollout_name(config.query),
         settings,
         Path(config.model.load_dir),
         config.model.which,

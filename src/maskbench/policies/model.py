@@ -13,6 +13,7 @@ from torch import Tensor
 from maskbench.masking.scheme import MaskSet, Returns
 from maskbench.models.sequence import SequenceModel
 from maskbench.policies.queries import Query
+from maskbench.policies.two_stage import check_two_stage, foresee
 from maskbench.tokens.layout import Attend
 from maskbench.trajectory import Factor, TrajectorySpec, Window, part_slice
 
@@ -45,7 +46,8 @@ class ModelPolicy:
 
     spec:    factors as the environment gives them (the layout may have split some into parts).
     query:   what is asked at every step.
-    attend, returns: how the model was trained.
+    attend, returns: how the model was trained. A bidirectional one that learnt from all returns, averages of future rewards,
+             is shown the wanted average in every timestep, whatever was earned meanwhile (MTM's RCBC; unimask.md section 6.3).
     units:   how its return-to-go factor was made from rewards.
     horizon: steps of an episode, the budget of rows that set none.
     """
@@ -63,8 +65,12 @@ class ModelPolicy:
         units: ReturnUnits,
     ) -> None:
         self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
-        self.attend, self.returns, self.horizon, self.units = attend, returns, horizon, units
+        self.steady = attend == "bidirectional" and returns == "all" and units.mean
+        self.attend, self.horizon, self.units = attend, horizon, units
+        self.returns: Returns = returns if attend == "causal" or self.steady else "first"
         self.layout = model.layout
+        if query.mode == "two_stage":
+            check_two_stage(model, attend, query.history or 0)
         self.device = next(model.parameters()).device
         self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
         k = self.layout.length
@@ -98,7 +104,7 @@ class ModelPolicy:
             self.noise[slot] = np.random.Generator(np.random.Philox(key=row.policy_seed))
             self.plans.pop(slot, None)
             self.has_goal[slot] = row.goal is not None
-            fits = self.query.name != "goal" or self.budget[slot] <= k
+            fits = self.query.mode != "two_stage" and (self.query.name != "goal" or self.budget[slot] <= k)
             history = self.query.history if self.query.history is not None else (k - 1 if fits else 0)
             self.keep[slot] = min(history, k - 1)
             if row.goal is not None:
@@ -128,6 +134,8 @@ class ModelPolicy:
             at = torch.as_tensor(slots, device=self.device)
             values = {n: c[at] for n, c in self.cells.items()}
             window, masks = self._question(values, at, slots)
+            if self.query.mode == "two_stage":
+                window, masks = foresee(self.model, window, masks)
             drawn: dict[str, Tensor] = {}
             for group in self._rounds():
                 params = self.model(window, masks, only=[f.name for f in group], at=self.now[at])
@@ -142,7 +150,8 @@ class ModelPolicy:
 
     def record(self, slots: np.ndarray, rewards: np.ndarray) -> None:
         """The return that is still wanted falls by what was earned."""
-        self.wanted[slots] -= rewards
+        if not self.steady:
+            self.wanted[slots] -= rewards
 
     def _rounds(self) -> list[list[Factor]]:
         """Action factors that are drawn together. A causal model whose action is several tokens draws them one by one."""
@@ -159,16 +168,15 @@ class ModelPolicy:
         for f in self._states:
             self.cells[f.name][at, self.now[at]] = self._to_model(f, torch.as_tensor(np.asarray(observations[f.parent])))
         for f in self.layout.spec.with_role("return"):
-            self.cells[f.name][at, self.now[at]] = self._return_cell(f, slots)
+            self.cells[f.name][at, self.now[at]] = self._return_cell(f, self.wanted[slots], self.time[slots])
 
-    def _return_cell(self, f: Factor, slots: np.ndarray) -> Tensor:
-        wanted = self.wanted[slots]
+    def _return_cell(self, f: Factor, wanted: np.ndarray, time: np.ndarray) -> Tensor:
+        """Cells ``(n, *shape)`` of a return ``wanted`` ``(n,)`` at step ``time`` ``(n,)`` of the episode."""
         if f.classes is not None:
             return torch.as_tensor(np.clip(np.rint(wanted) + f.offset, 0, f.classes - 1)).long().to(self.device)
         whole = self.spec[f.parent]
-        time = self.time[slots]
         if self.units.mean:
-            wanted = wanted / np.maximum(self.horizon - time, 1)
+            wanted = wanted / (self.horizon if self.steady else np.maximum(self.horizon - time, 1))
         columns = np.stack([wanted / self.units.scale, time / TIME_DIVISOR], 1)[:, : whole.width]
         return self._to_model(f, torch.as_tensor(columns))
 
@@ -178,6 +186,11 @@ class ModelPolicy:
         remaining = torch.as_tensor(self.budget[slots] - self.time[slots], device=self.device)
         goal_at = torch.where(self.has_goal[at], torch.clamp(now + remaining, max=k - 1), -1)
         masks = self.query.masks(now, goal_at, self.layout, self.attend, self.returns)
+        if self.steady and self.query.name == "return":
+            ahead = np.arange(k)[None] - now.cpu().numpy()[:, None]
+            time, wanted = self.time[slots][:, None] + ahead, np.repeat(self.wanted[slots], k)
+            for f in self.layout.spec.with_role("return"):
+                values[f.name] = self._return_cell(f, wanted, time.ravel()).unflatten(0, (len(slots), k))
         valid = None
         if self.query.name == "goal":
             rows = torch.nonzero(goal_at > now)[:, 0]

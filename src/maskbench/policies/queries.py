@@ -24,14 +24,15 @@ class Query:
 
     name:    ``bc`` continues the history; ``return`` also shows the return-to-go that is wanted; ``goal`` also shows the
              state that is wanted at the end of the budget.
-    mode:    ``closed`` asks again after every step; ``open`` asks once for all actions up to the goal and plays them.
+    mode:    ``closed`` asks again after every step; ``open`` asks once for all actions up to the goal and plays them;
+             ``two_stage`` asks, at every step, for the states ahead and then for the action that leads there (MTM).
     history: past timesteps kept in front of the current one. None keeps what the window holds; under ``goal``, when the
-             budget is longer than the window, none.
+             budget is longer than the window, and under ``two_stage`` none.
     temperature, greedy: how actions are drawn from stochastic heads.
     """
 
     name: str = "bc"
-    mode: Literal["closed", "open"] = "closed"
+    mode: Literal["closed", "open", "two_stage"] = "closed"
     history: int | None = None
     temperature: float = 1.0
     greedy: bool = False
@@ -41,6 +42,8 @@ class Query:
             raise ConfigError(f"no rollout query is called '{self.name}'. {did_you_mean(self.name, QUERIES)}")
         if self.mode == "open" and self.name != "goal":
             raise ConfigError(f"open-loop plans end at a goal: query.mode=open needs query=goal, not '{self.name}'")
+        if self.mode == "two_stage" and self.name not in ("bc", "return"):
+            raise ConfigError(f"query.mode=two_stage plans for query=bc or return, not '{self.name}'")
         if self.temperature <= 0:
             raise ConfigError(
                 f"query.temperature must be positive; found {self.temperature}. For the mode use query.greedy=true"
@@ -56,12 +59,15 @@ class Query:
         """Masks for rows whose current timestep is ``now`` ``(B,)`` and whose goal lies at ``goal_at`` ``(B,)`` (a value not
         beyond ``now`` = none).
 
-        ``returns`` is how a causal model was shown returns-to-go in training: in every row of the window or in its first.
+        ``returns`` is which returns-to-go the model is shown: of every row of the window (causal: up to now) or of its first.
         """
         t = torch.arange(layout.length, device=now.device)[None]
         if attend == "bidirectional":
             task = NamedTask("return" if self.name == "return" else "bc")
             masks = replace(task.at(now + 1, layout), max_visible=self.most_visible(layout))
+            if self.name == "return" and returns == "all":
+                masks.visible[:, :, list(layout.columns("return"))] = True
+                masks = replace(masks, max_visible=layout.num_tokens)
             if self.name == "goal":
                 shown = (t == goal_at[:, None]) & (goal_at > now)[:, None]
                 masks = replace(masks, visible=masks.visible | cells(layout, {"state": shown}, len(now), now.device))

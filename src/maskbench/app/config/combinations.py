@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import saved_config
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
-from maskbench.app.config.schema_masking import CausalMask, CustomMask, Mixture, SchemeNode, SpanMask
+from maskbench.app.config.schema_masking import CausalMask, CustomMask, Mixture, PatternMask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder, Decoder
 
 #: Tasks that ask about two neighbouring timesteps.
-PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action")
+PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action", "last_state", "action_between")
 
 
 def check(config: Any) -> None:
@@ -94,6 +95,9 @@ def window_fits_masks(c: TrainConfig) -> None:
     if window < 2 and pairs:
         raise KeyMistake(_window_key(c), f"task '{pairs[0]}' needs windows of at least 2 timesteps; found {window}")
     for scheme in _schemes(c.masking.train):
+        if isinstance(scheme, PatternMask) and scheme.name in ("fd", "goal_n") and window < 2:
+            problem = f"pattern '{scheme.name}' needs windows of at least 2 timesteps; found {window}"
+            raise KeyMistake(_window_key(c), problem)
         if isinstance(scheme, SpanMask) and scheme.limits is not None:
             low, high = scheme.limits
             if not low <= high <= window:
@@ -112,7 +116,7 @@ def tasks_can_be_asked(c: TrainConfig) -> None:
     tasks = c.masking.tasks
     if "return" in tasks and c.dataset.returns.mode == "none":
         raise KeyMistake("masking.tasks", "task 'return' needs returns-to-go, but dataset.returns.mode is none")
-    for task, role in (("return", "return"), ("forward_dynamics", "action")):
+    for task, role in (("return", "return"), ("forward_dynamics", "action"), ("last_state", "action")):
         if task in tasks and role not in c.tokens.inputs:
             raise KeyMistake(
                 "masking.tasks", f"task '{task}' shows the {role}, but tokens.inputs has only {', '.join(c.tokens.inputs)}"
@@ -198,6 +202,11 @@ def query_is_complete(c: TrainConfig | RolloutConfig) -> None:
     query: Query = c.query
     if query.name == "return" and query.target is None:
         raise KeyMistake("query.target", "query 'return' needs a target: a number, expert or nearest")
+    target = query.target
+    if isinstance(target, str) and target not in ("expert", "nearest") and re.fullmatch(r"\d+(\.\d+)?%", target) is None:
+        raise KeyMistake("query.target", f"expected a number, expert, nearest or a percentage such as 90%; found '{target}'")
+    if query.mode == "two_stage" and query.name not in ("bc", "return"):
+        raise KeyMistake("query.mode", f"two_stage plans for query=bc or return; found {query.name}")
     if query.name != "return" and query.target is not None:
         raise KeyMistake("query.target", f"query '{query.name}' takes no target; found {query.target}")
     window = window_of(c) if isinstance(c, TrainConfig) else c.dataset.window
