@@ -43,7 +43,7 @@ class Autoencoder(SequenceModel):
         super().__init__(layout, heads)
         s = len(layout.streams)
         self.mtm = style == "mtm"
-        self.embed = CellEmbedding(layout, n_embd, hidden)
+        self.embed = CellEmbedding(layout, n_embd, hidden, self.codecs)
         self.positions = build_positions("sincos_half", layout.length if self.mtm else layout.num_tokens, n_embd)
         self.encoder = Transformer(n_enc_layer, n_head, n_embd, n_inner, dropout)
         self.mask_token = nn.Parameter(torch.randn(s if self.mtm else 1, n_embd) * 0.02)

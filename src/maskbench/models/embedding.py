@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskbench.tokens.codecs import BinCodec
 from maskbench.tokens.layout import TokenLayout
+from maskbench.trajectory import Factor
 
 Hidden = Literal["zero", "token", "indicator"]
 
@@ -19,13 +21,17 @@ class CellEmbedding(nn.Module):
 
     hidden: ``zero`` is uniMASK's rule. Zero is ambiguous for continuous values, so ``indicator`` adds one visibility bit
             per factor and ``token`` a learned vector per hidden factor.
+    codecs: bins of the continuous factors that enter as classes, one-hot per dimension; their heads own them.
     """
 
-    def __init__(self, layout: TokenLayout, n_embd: int, hidden: Hidden = "zero") -> None:
+    def __init__(
+        self, layout: TokenLayout, n_embd: int, hidden: Hidden = "zero", codecs: Mapping[str, BinCodec] | None = None
+    ) -> None:
         super().__init__()
         self.layout, self.hidden = layout, hidden
+        self.codecs = dict(codecs or {})  # a plain dict: the parameters and buffers stay their heads'
         factors = layout.spec.factors
-        widths = [sum(factors[c].width + (hidden == "indicator") for c in s.columns) for s in layout.streams]
+        widths = [sum(self.width(factors[c]) + (hidden == "indicator") for c in s.columns) for s in layout.streams]
         self.streams = nn.ModuleList(nn.Linear(w, n_embd) for w in widths)
         if hidden == "token":
             self.absent = nn.Parameter(torch.randn(len(factors), n_embd) * 0.02)
@@ -33,9 +39,16 @@ class CellEmbedding(nn.Module):
             if f.classes is not None:
                 self.register_buffer(f"eye_{f.name}", torch.eye(f.classes), persistent=False)
 
+    def width(self, factor: Factor) -> int:
+        """Columns of a factor inside its token."""
+        return factor.width * (self.codecs[factor.name].num_bins if factor.name in self.codecs else 1)
+
     def cell(self, name: str, value: Tensor) -> Tensor:
-        """``(B, T, width)`` float: one-hot for discrete factors, flattened values otherwise. Discrete cells may also come as
-        class weights ``(B, T, classes)``, through which gradients flow."""
+        """``(B, T, width)`` float: one-hot for classes, flattened values otherwise. Classes may also come as weights, through
+        which gradients flow: ``(B, T, classes)`` of a discrete factor, ``(B, T, *shape, bins)`` of a binned one."""
+        codec = self.codecs.get(name)
+        if codec is not None and value.dim() == 2 + len(self.layout.spec[name].shape):
+            return F.one_hot(codec.encode(value), codec.num_bins).flatten(2).to(value.dtype)
         if self.layout.spec[name].kind == "discrete" and not value.is_floating_point():
             return F.embedding(value, self.get_buffer(f"eye_{name}"))
         return value.flatten(2)

@@ -39,7 +39,7 @@ class Encoder(SequenceModel):
         hidden: Hidden = "zero",
     ) -> None:
         super().__init__(layout, heads)
-        self.embed = CellEmbedding(layout, n_embd, hidden)
+        self.embed = CellEmbedding(layout, n_embd, hidden, self.codecs)
         self.positions = build_positions(positions, layout.num_tokens, n_embd)
         self.drop = nn.Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, activation, norm, final_norm=norm == "pre")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskSet
-from maskbench.models.heads import Head
+from maskbench.models.heads import Head, input_codecs
 from maskbench.tokens.layout import Attend, TokenLayout
 from maskbench.trajectory import Window
 
@@ -29,6 +29,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.layout = layout
         self.heads = nn.ModuleDict({_key(name): head for name, head in heads.items()})
+        self.codecs = input_codecs(heads)
         self.outputs = tuple(n for n in layout.spec.names if n in heads)
         if not self.outputs:
             raise ConfigError(f"a model must predict something: no head is for a factor of {list(layout.spec.names)}")

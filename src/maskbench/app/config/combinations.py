@@ -127,6 +127,8 @@ def tokens_have_inputs(c: TrainConfig) -> None:
     """Something must become a token, and bins need whole actions."""
     if not c.tokens.inputs:
         raise KeyMistake("tokens.inputs", "expected at least one of return, goal, prompt, state, action; found none")
+    if c.tokens.pieces and c.tokens.by == "dimension":
+        raise KeyMistake("tokens.pieces", "tokens.by=dimension makes every scalar a token already; leave one of them out")
     if c.tokens.by == "dimension" and c.head.action.kind == "bins":
         raise KeyMistake("head.action.kind", "bins span all action dimensions and cannot predict tokens of one dimension")
 
@@ -135,11 +137,13 @@ def heads_fit_factors(c: TrainConfig) -> None:
     """Regression is for numbers, classes are for classes."""
     discrete = c.env.discrete
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
-        fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins")
+        fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins", "uniform_bins", "given_bins")
         if head.kind not in fitting:
             nature = "discrete" if discrete else "continuous"
             problem = f"the {role} of env={c.env.name} is {nature}; expected {', '.join(fitting)}; found {head.kind}"
             raise KeyMistake(f"head.{role}.kind", problem)
+        if head.kind == "given_bins" and head.values is None:
+            raise KeyMistake(f"head.{role}.values", "kind=given_bins needs the values that cells may take, in rising order")
 
 
 def starts_from_one_run(c: TrainConfig) -> None:

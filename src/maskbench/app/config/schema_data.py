@@ -87,3 +87,4 @@ class Tokens:
     inputs: tuple[Literal["return", "goal", "prompt", "state", "action"], ...]
     factors: tuple[str, ...] | None
     split: tuple[str, ...]
+    pieces: Mapping[str, Count]
