@@ -45,6 +45,10 @@ class SequenceModel(nn.Module):
         """Token states ``(B, N, D)`` in the order of ``layout``, which has the window's length; those of the tokens ``at``
         ``(B, M)`` alone, ``(B, M, D)``, where it is given."""
 
+    def representation(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+        """``(B, N, D)``: what the model knows about its visible tokens, for other learners; elsewhere undefined."""
+        return self.states(window, masks, layout)
+
     def forward(
         self, window: Window, masks: MaskSet, only: Sequence[str] | None = None, at: Tensor | None = None
     ) -> dict[str, Tensor]:
