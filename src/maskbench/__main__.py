@@ -1,4 +1,4 @@
-"""``python -m maskbench``: data, masks, encode, doctor and report. Training and rollouts have scripts of their own (train.py ...)."""
+"""``python -m maskbench``: data, masks, encode, doctor and report. Training and rollouts have scripts: train.py ..."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Look after data, look at masks, encode states, check the installation, draw reports. To train: python train.py --help",
+    help="Look after data, look at masks, encode states, check the installation, draw reports. "
+    "To train: python train.py --help",
 )
 data = typer.Typer(no_args_is_help=True, help="Episode stores: list, generate, import, fetch, verify, show.")
 masks = typer.Typer(no_args_is_help=True, help="Masking schemes, drawn.")

@@ -81,4 +81,7 @@ def test_a_factor_is_split_into_pieces_of_equal_width_and_a_narrower_rest() -> N
         slice(10, 15),
         slice(15, 17),
     ]
-    assert build_layout(continuous_spec(4, 2), 4, by="factor", pieces={"action": 2}).spec.names[-2:] == ("action.0-1", "action.1-2")
+    assert build_layout(continuous_spec(4, 2), 4, by="factor", pieces={"action": 2}).spec.names[-2:] == (
+        "action.0-1",
+        "action.1-2",
+    )

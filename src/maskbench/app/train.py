@@ -129,8 +129,8 @@ def _batches(config: TrainConfig, data: Dataset, model: Model, device: Any) -> B
     if ratio is None or len(whole) == len(train):
         sampler = build_sampler(config, data, "train", model.layout, device)
         return sampler if config.experiment.num_prior_epochs is None else Epochs(sampler)
-    parts = (whole, np.setdiff1d(train, whole))
-    return Alternating(*(build_sampler(config, data, "train", model.layout, device, p) for p in parts), ratio)
+    of = partial(build_sampler, config, data, "train", model.layout, device)
+    return Alternating(of(whole), of(np.setdiff1d(train, whole)), ratio)
 
 
 def _num_steps(config: TrainConfig, data: Dataset, model: Model) -> int:

@@ -42,8 +42,8 @@ def known_factors(
         raise ConfigError(f"unlabelled.factor: {did_you_mean(factor, [*store.spec.names, *MODEL_ROLES])}")
     if not 0 < count < len(train):
         raise ConfigError(
-            f"unlabelled.fraction={fraction} takes '{factor}' from {count} of {len(train)} training episodes; at least one must "
-            "keep it. Lower it, or raise split.train."
+            f"unlabelled.fraction={fraction} takes '{factor}' from {count} of {len(train)} training episodes; at least one "
+            "must keep it. Lower it, or raise split.train."
         )
     loses = np.random.default_rng(seed).permutation(train)[:count]
     for name in names:

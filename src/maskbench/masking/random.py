@@ -117,8 +117,8 @@ class ModalityMask(MaskScheme):
         rows, m = 1 if self.per == "batch" else batch, len(modalities)
         place = [parents[:i].count(p) if self.per_token else 0 for i, p in enumerate(parents)]  # token inside its modality
         sizes = [parents.count(p) if self.per_token else 1 for p in modalities]
-        fractions = torch.tensor(self.visible, dtype=torch.float64, device=device)[choose(generator, len(self.visible), rows * m)]
-        count = (fractions.view(rows, m) * t * torch.tensor(sizes, device=device) + 1e-9).long()
+        kept = torch.tensor([[int(t * n * v) for n in sizes] for v in self.visible], device=device)
+        count = kept[choose(generator, len(kept), rows * m).view(rows, m), torch.arange(m, device=device)]
         noise = rand(generator, rows, t, max(sizes), m)
         beyond = torch.arange(max(sizes), device=device)[:, None] >= torch.tensor(sizes, device=device)
         rank = noise.masked_fill(beyond, 2.0).flatten(1, 2).argsort(1).argsort(1)  # tokens that are not there come last

@@ -18,7 +18,9 @@ last_state                K-1          t < K-1                              t = 
 action_between            K-1          all                                                                t = K-2
 ========================  ===========  ===================================  ==========  =======  =======  ========
 
-The last two are MTM's dynamics metrics, FD and ID (unimask.md section 6.3). ``inverse_dynamics`` asks for the previous state, as uniMASK defines it; the usual ``(s, s') -> a`` is
+The last two are MTM's dynamics metrics, FD and ID (unimask.md section 6.3).
+
+``inverse_dynamics`` asks for the previous state, as uniMASK defines it; the usual ``(s, s') -> a`` is
 ``inverse_dynamics_action``.
 """
 

@@ -45,7 +45,9 @@ class FrozenEncoder(nn.Module):
         self.tokens = [s for s, stream in enumerate(layout.streams) if set(stream.columns) & set(shown)]
         lacking = [r for r in roles if not any(layout.spec.factors[i].role == r for i in shown)]
         if not shown or lacking:
-            raise ConfigError(f"the model sees {[f.name for f in layout.inputs]}; it cannot encode roles {lacking or list(roles)}")
+            raise ConfigError(
+                f"the model sees {[f.name for f in layout.inputs]}; it cannot encode roles {lacking or list(roles)}"
+            )
         self.model, self.normaliser, self.steps, self.frozen = model, normaliser, steps, frozen
         self.spec: TrajectorySpec = normaliser.spec
         self.register_buffer("shown", torch.zeros(len(layout.spec), dtype=torch.bool), persistent=False)
@@ -74,7 +76,7 @@ class FrozenEncoder(nn.Module):
     def forward(self, values: Mapping[str, Tensor], recorded: Tensor | None = None) -> Tensor:
         """Representations ``(B, width)``.
 
-        values:   per factor of ``inputs`` ``(B, *shape)``, or ``(B, steps, *shape)`` with more than one step, in recorded units.
+        values:   per factor of ``inputs`` ``(B, steps, *shape)``, or ``(B, *shape)`` for one step, in recorded units.
         recorded: ``(B, steps)`` bool, False = before the episode began.
         """
         window = self.window(values)

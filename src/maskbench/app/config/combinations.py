@@ -15,6 +15,8 @@ from maskbench.app.config.schema_model import Autoencoder, Decoder
 
 #: Tasks that ask about two neighbouring timesteps.
 PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action", "last_state", "action_between")
+#: Heads of continuous factors.
+NUMERIC_HEADS = ("auto", "mse", "gaussian", "bins", "uniform_bins", "given_bins")
 
 
 def check(config: Any) -> None:
@@ -137,7 +139,7 @@ def heads_fit_factors(c: TrainConfig) -> None:
     """Regression is for numbers, classes are for classes."""
     discrete = c.env.discrete
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
-        fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins", "uniform_bins", "given_bins")
+        fitting = ("auto", "categorical", "bins") if discrete else NUMERIC_HEADS
         if head.kind not in fitting:
             nature = "discrete" if discrete else "continuous"
             problem = f"the {role} of env={c.env.name} is {nature}; expected {', '.join(fitting)}; found {head.kind}"
@@ -196,7 +198,7 @@ def labels_take_turns(c: TrainConfig) -> None:
     if unlabelled.ratio is None:
         return
     if not unlabelled.keep:
-        raise KeyMistake("dataset.unlabelled.ratio", "there is nothing to alternate with where dataset.unlabelled.keep is false")
+        raise KeyMistake("dataset.unlabelled.ratio", "dataset.unlabelled.keep=false leaves nothing to alternate with")
     if c.experiment.num_prior_epochs is not None:
         raise KeyMistake("dataset.unlabelled.ratio", "alternating batches have no epochs; give experiment.num_steps instead")
 
