@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskbench.app.config.decode import Bound
@@ -71,11 +71,12 @@ class Dataset:
     split: Split
     returns: Returns
     normalise: Mapping[ModelledRole, Literal["none", "standard", "minmax"]]
-    normalise_floor: Annotated[float, Bound(least=0)]
-    unlabelled: Unlabelled
     window: Count
     sampling: Sampling
     place: Literal["auto", "ram", "mmap"]
+    # runs of earlier versions do not have these
+    normalise_floor: Annotated[float, Bound(least=0)] = 1e-4
+    unlabelled: Unlabelled = Unlabelled("action", 0, 0, True, None)
 
 
 @dataclass(frozen=True)
@@ -87,4 +88,4 @@ class Tokens:
     inputs: tuple[Literal["return", "goal", "prompt", "state", "action"], ...]
     factors: tuple[str, ...] | None
     split: tuple[str, ...]
-    pieces: Mapping[str, Count]
+    pieces: Mapping[str, Count] = field(default_factory=dict)

@@ -96,7 +96,7 @@ class HeadSpec:
     offset_scale: Annotated[float, Bound(least=0)]
     predict_offsets: bool
     std: Annotated[float, Bound(above=0)] | None
-    values: tuple[float, ...] | None
+    values: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
