@@ -30,7 +30,7 @@ def test_every_quick_run_composes(script) -> None:
     found = script.runs("quick")
     assert len(found) == 9
     for overrides in found.values():
-        assert load("train", overrides).env.name == "maze2d_medium"
+        assert load("train", overrides).dataset.path is None
 
 
 def test_every_full_run_composes_where_its_environment_is_there(script, tmp_path) -> None:
@@ -64,7 +64,7 @@ def test_results_are_written_and_judged(script, tmp_path) -> None:
             for query in ("bc", "bc_two_stage", "return"):
                 records(tmp_path / name / str(seed) / "evaluation" / query, [value, value + 0.1 * seed])
     console = Console(record=True, width=200)
-    script.report(tmp_path, "quick", "maze2d_medium", console)
+    script.report(tmp_path, "quick", "toy", console)
     text = console.export_text()
     assert text.count("holds") == (3 if hasattr(script, "REGIMES") else 2)
     assert "does not hold" not in text
