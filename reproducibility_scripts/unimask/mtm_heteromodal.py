@@ -7,9 +7,10 @@ Three models: on the labelled episodes alone (1 %), on these and the states and 
 episodes labelled. Each acts directly (``bc``) and in two stages (plan states, then ask for the action).
 
 ``quick`` fetches keys in the gridworld: 1000 episodes of a nearly rational expert, 10 of them labelled, windows of 5, narrow
-networks, three seeds that also draw the labelled episodes; about ten minutes on two cores. ``full`` takes hopper, halfcheetah, walker2d, door and pen expert data where it is
-(dataset.path, fetched with ``python -m maskbench data fetch``), asks for 100 % of the range of returns and lists what is
-missing; Adroit's rewards stay D4RL's dense ones, in which its scores are counted. Finished runs are never trained again; run it again to go on after an interruption.
+networks, three seeds that also draw the labelled episodes; about ten minutes on two cores. ``full`` takes expert data of
+hopper, halfcheetah, walker2d, door and pen where it is (fetched with ``python -m maskbench data fetch``), asks for 100 % of the
+range of returns and lists what is missing; Adroit's rewards stay D4RL's dense ones, in which its scores are counted. Finished
+runs are never trained again; run it again to go on after an interruption.
 """
 
 from __future__ import annotations
