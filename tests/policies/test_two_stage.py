@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.examples import continuous_spec
-from tests.policies.test_model_policy import doorkey_policy, watch
+from tests.policies.test_model_policy import ENV, doorkey_policy, watch
 
 from maskbench.data.normalise import Normaliser
 from maskbench.errors import ConfigError
@@ -15,7 +15,8 @@ from maskbench.models.autoencoder import Autoencoder
 from maskbench.models.heads import HeadChoice, build_heads
 from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.policies.queries import Query
-from maskbench.rollout.plan import PlanRow
+from maskbench.rollout.plan import EpisodePlan, PlanRow
+from maskbench.rollout.runner import RolloutRunner
 from maskbench.tokens.layout import build_layout
 
 SLOTS = np.array([0, 1])
@@ -109,6 +110,16 @@ def test_classes_are_foreseen_as_classes() -> None:
     window = seen[1][0]
     assert window.values["state"].dtype == torch.int64
     assert window.values["state"][:, 0].tolist() == [3, 4]
+
+
+def test_records_are_the_same_bits_for_any_batch_size() -> None:
+    plan = EpisodePlan.build(11, 1, "bc")
+    seen = []
+    for slots in (1, 4, 11):
+        policy = doorkey_policy(Query("bc", mode="two_stage", history=2), slots=slots)
+        runner = RolloutRunner(ENV, lambda p=policy: p, num_slots=slots, record_trajectories=True, progress=False)
+        seen.append([r.trajectory["action"].tolist() for r in runner.run(plan)])
+    assert seen[0] == seen[1] == seen[2]
 
 
 @pytest.mark.parametrize(
