@@ -1,15 +1,17 @@
-"""MTM's ablation of masks: random autoregressive masks against plain random ones and a return-conditioned specialist.
+"""MTM's ablation of masks: random autoregressive masks against plain random ones and return-conditioned specialists.
 
-    python reproducibility_scripts/unimask/mtm_masks.py quick   # maze2d, generated; two CPU cores
+    python reproducibility_scripts/unimask/mtm_masks.py quick   # the key-door gridworld; two CPU cores
     python reproducibility_scripts/unimask/mtm_masks.py full    # published sizes on the D4RL files that are there
 
-Three models that differ in their masks alone, all asked for a high return in every slot (RCBC). The paper's sentence: random
-autoregressive masks (AUTO_MASK) do at least as well as plain random ones (RANDOM), and come close to masks made for the
-question (RCBC).
+Models that differ in their masks alone, all asked to act towards a high return. The paper's sentence: random autoregressive
+masks (AUTO_MASK) do at least as well as plain random ones (RANDOM), and come close to masks made for the question (RCBC).
 
-``quick`` takes maze2d-medium's balls that wander to random goals: only returns tell which of them came by the task's goal.
-``full`` takes hopper, halfcheetah and walker2d medium-replay data where it is (fetched with ``python -m maskbench data fetch``)
-and lists what is missing. Finished runs are never trained again; run it again to go on after an interruption.
+``quick`` takes the gridworld's noisy Boltzmann expert (3000 episodes, three seeds; about twelve minutes on two cores). Its
+returns are sums, so the question shows the wanted return at the first timestep; beside MTM's RCBC, which learns from all
+returns at once, stands the specialist of this very question (``return``, on the same network). ``full`` takes medium-replay
+data of hopper, halfcheetah and walker2d where it is (fetched with ``python -m maskbench data fetch``), asks for 100 % of the
+range of returns in every slot, as published, and lists what is missing. Finished runs are never trained again; run it again
+to go on after an interruption.
 """
 
 from __future__ import annotations
@@ -33,27 +35,28 @@ MASKS = {
     "AUTO_MASK": ("masking=mtm",),
     "RANDOM": ("masking=mtm_random",),
     "RCBC": ("masking=mtm_pattern", "masking.train.name=rcbc"),
+    "return": ("masking=return", "model=autoencoder_mtm", "tokens=per_factor", "head=mtm"),
 }
+#: Specialists of ``full``, where returns are averages; ``quick`` has the better of both.
+SPECIALISTS = {"quick": ("RCBC", "return"), "full": ("RCBC",)}
 QUICK = (
-    "env=maze2d_medium",
-    "env.horizon=300",
-    "dataset.generate.episodes=400",
-    "dataset.returns.mode=mean",
-    "dataset.normalise.return=standard",
+    "env=doorkey",
+    "dataset.generate.episodes=3200",
+    "dataset.split.train=3000",
+    "dataset.split.validation=100",
+    "dataset.split.test=100",
     "dataset.window=5",
     "model.n_embd=64",
-    "model.dropout=0",
-    "experiment.num_steps=4000",
+    "experiment.num_steps=1500",
     "experiment.batch_size=64",
-    "optimizer.lr=2e-3",
+    "optimizer.lr=1e-3",
     "scheduler=cosine",
     "scheduler.warmup_steps=100",
     "evaluation.num_windows=500",
     "query=return",
-    "query.target=100%",
     "evaluation.rollout=[bc,return]",
-    "experiment.num_eval_eps=50",
-    "masking.tasks=[bc,return,last_state,action_between]",
+    "experiment.num_eval_eps=500",
+    "masking.tasks=[bc,return]",
 )
 #: Name -> file of the D4RL data set below the data folder; the name is also the environment's.
 FULL = {env: f"{env}_medium_replay-v2.hdf5" for env in ("hopper", "halfcheetah", "walker2d")}
@@ -61,10 +64,16 @@ FULL = {env: f"{env}_medium_replay-v2.hdf5" for env in ("hopper", "halfcheetah",
 CLOSE = 0.9
 
 
-def runs(mode: Mode, env: str = "maze2d_medium", data: Path = Path("data")) -> dict[str, list[str]]:
+def names(mode: Mode) -> tuple[str, ...]:
+    """The masks that are compared."""
+    return ("AUTO_MASK", "RANDOM", *SPECIALISTS[mode])
+
+
+def runs(mode: Mode, env: str = "doorkey", data: Path = Path("data")) -> dict[str, list[str]]:
     """Overrides of ``train.py`` by name of the run, ``<masks>/<seed>``."""
     found = {}
-    for name, masks in MASKS.items():
+    for name in names(mode):
+        masks = MASKS[name]
         for seed in range(SEEDS[mode]):
             line = [*masks, f"experiment.seed={seed}"]
             if mode == "full":
@@ -86,10 +95,11 @@ def missing(env: str, data: Path) -> str | None:
 
 def table(ours: dict[str, Measured], title: str) -> Table:
     """The paper's two sentences, and whether they hold."""
-    auto, random, special = (ours[name] for name in MASKS)
+    auto, random = ours["AUTO_MASK"], ours["RANDOM"]
+    name, special = max(((n, m) for n, m in ours.items() if n not in ("AUTO_MASK", "RANDOM")), key=lambda pair: pair[1].value)
     rows: tuple[tuple[Cell, ...], ...] = (
         ("AUTO_MASK >= RANDOM", auto, random, "holds" if auto.value >= random.value else "does not hold"),
-        (f"AUTO_MASK >= {CLOSE} RCBC", auto, special, "holds" if auto.value >= CLOSE * special.value else "does not hold"),
+        (f"AUTO_MASK >= {CLOSE} {name}", auto, special, "holds" if auto.value >= CLOSE * special.value else "does not hold"),
     )
     return Table(title, ("ordering", "ours, first", "ours, second", "verdict"), rows, ("The paper gives no numbers for this.",))
 
@@ -97,10 +107,10 @@ def table(ours: dict[str, Measured], title: str) -> Table:
 def report(root: Path, mode: Mode, env: str, console: Console) -> None:
     """CSV, PNG and the tables of one environment."""
     metric = "normalised_score" if mode == "full" else "episode_return"
-    seeds = range(SEEDS[mode])
-    found = {(m, q): over_seeds([root / f"{m}/{s}" for s in seeds], q, metric) for m in MASKS for q in ("bc", "return")}
+    seeds, masks = range(SEEDS[mode]), names(mode)
+    found = {(m, q): over_seeds([root / f"{m}/{s}" for s in seeds], q, metric) for m in masks for q in ("bc", "return")}
     values = Table(f"{env}, {len(seeds)} seeds", ("masks", "query", metric), tuple((*key, m) for key, m in found.items()))
-    verdicts = table({m: found[m, "return"] for m in MASKS}, f"Masks, {env}: asked for a return")
+    verdicts = table({m: found[m, "return"] for m in masks}, f"Masks, {env}: asked for a return")
     bars = [RolloutResult(m, q, metric, v.value, v.low, v.high, len(seeds), "") for (m, q), v in found.items()]
     (root / "masks.csv").write_text(values.to_csv(), encoding="utf-8")
     (root / "masks_orderings.csv").write_text(verdicts.to_csv(), encoding="utf-8")
@@ -117,7 +127,7 @@ def main(
     console = Console(stderr=True)
     if mode == "quick":
         Campaign(folder / mode, runs(mode)).run(console)
-        report(folder / mode, mode, "maze2d_medium", console)
+        report(folder / mode, mode, "doorkey", console)
         return
     for env in FULL:
         if (why := missing(env, data)) is not None:
