@@ -94,12 +94,14 @@ def test_mtm_asks_for_the_same_average_in_every_slot_whatever_was_earned() -> No
         assert window.values["rtg"][0, :, 0].tolist() == [2.0] * 5
 
 
-def test_sums_of_rewards_are_asked_once_and_fall_by_what_was_earned() -> None:
+def test_sums_of_rewards_are_asked_up_to_now_and_fall_by_what_was_earned() -> None:
     policy = mtm_policy(Query("return"), mean=False)
     seen = play(policy, 3, reward=1.5)
     assert [w.values["rtg"][0, 0, 0].item() for w, _, _ in seen] == [20.0] * 3
     assert seen[-1][0].values["rtg"][0, 2, 0] == 17.0
-    assert seen[-1][1].visible[0, :, policy.layout.column("rtg")].tolist() == [True, False, False, False, False]
+    assert seen[-1][1].visible[0, :, policy.layout.column("rtg")].tolist() == [True, True, True, False, False]
+    once = play(mtm_policy(Query("return"), mean=False, returns="first"), 3)
+    assert once[-1][1].visible[0, :, policy.layout.column("rtg")].tolist() == [True, False, False, False, False]
 
 
 def test_classes_are_foreseen_as_classes() -> None:

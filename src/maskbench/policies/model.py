@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -67,7 +67,7 @@ class ModelPolicy:
         self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
         self.steady = attend == "bidirectional" and returns == "all" and units.mean
         self.attend, self.horizon, self.units = attend, horizon, units
-        self.returns: Returns = returns if attend == "causal" or self.steady else "first"
+        self.returns = returns
         self.layout = model.layout
         if query.mode == "two_stage":
             check_two_stage(model, attend, query.history or 0)
@@ -191,6 +191,8 @@ class ModelPolicy:
             time, wanted = self.time[slots][:, None] + ahead, np.repeat(self.wanted[slots], k)
             for f in self.layout.spec.with_role("return"):
                 values[f.name] = self._return_cell(f, wanted, time.ravel()).unflatten(0, (len(slots), k))
+                masks.visible[:, :, self.layout.column(f.name)] = True
+            masks = replace(masks, max_visible=self.layout.num_tokens)
         valid = None
         if self.query.name == "goal":
             rows = torch.nonzero(goal_at > now)[:, 0]

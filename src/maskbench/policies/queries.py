@@ -59,15 +59,16 @@ class Query:
         """Masks for rows whose current timestep is ``now`` ``(B,)`` and whose goal lies at ``goal_at`` ``(B,)`` (a value not
         beyond ``now`` = none).
 
-        ``returns`` is which returns-to-go the model is shown: of every row of the window (causal: up to now) or of its first.
+        ``returns`` is how the model was shown returns-to-go in training: ``all`` asks with those up to now, anything else with
+        the first of the window.
         """
         t = torch.arange(layout.length, device=now.device)[None]
         if attend == "bidirectional":
             task = NamedTask("return" if self.name == "return" else "bc")
             masks = replace(task.at(now + 1, layout), max_visible=self.most_visible(layout))
             if self.name == "return" and returns == "all":
-                masks.visible[:, :, list(layout.columns("return"))] = True
-                masks = replace(masks, max_visible=layout.num_tokens)
+                seen = cells(layout, {"return": t <= now[:, None]}, len(now), now.device)
+                masks = replace(masks, visible=masks.visible | seen)
             if self.name == "goal":
                 shown = (t == goal_at[:, None]) & (goal_at > now)[:, None]
                 masks = replace(masks, visible=masks.visible | cells(layout, {"state": shown}, len(now), now.device))
