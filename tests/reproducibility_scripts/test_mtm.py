@@ -66,7 +66,7 @@ def test_results_are_written_and_judged(script, tmp_path) -> None:
     console = Console(record=True, width=200)
     script.report(tmp_path, "quick", "toy", console)
     text = console.export_text()
-    assert text.count("holds") == (3 if hasattr(script, "REGIMES") else 2)
+    assert text.count("holds") == 3
     assert "does not hold" not in text
     assert len(list(tmp_path.glob("*.csv"))) == 2
     assert next(tmp_path.glob("*.png")).read_bytes().startswith(b"\x89PNG")
