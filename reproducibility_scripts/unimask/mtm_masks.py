@@ -8,10 +8,10 @@ masks (AUTO_MASK) do at least as well as plain random ones (RANDOM), and come cl
 
 ``quick`` takes the gridworld's noisy Boltzmann expert (3000 episodes, three seeds; about fifteen minutes on two cores). Its
 returns are sums, so the question shows what is still wanted at the timesteps up to now, not one average in every slot; beside
-MTM's RCBC, which learns from all returns of a window, stands uniMASK's specialist (``return``, the first return alone). ``full`` takes medium-replay
-data of hopper, halfcheetah and walker2d where it is (fetched with ``python -m maskbench data fetch``), asks for 100 % of the
-range of returns in every slot, as published, and lists what is missing. Finished runs are never trained again; run it again
-to go on after an interruption.
+MTM's RCBC, which learns from all returns of a window, stands uniMASK's specialist (``return``, the first return alone).
+``full`` takes medium-replay data of hopper, halfcheetah and walker2d where it is (fetched with ``python -m maskbench data
+fetch``), asks for 100 % of the range of returns in every slot, as published, and lists what is missing. Finished runs are
+never trained again; run it again to go on after an interruption.
 """
 
 from __future__ import annotations
