@@ -28,7 +28,7 @@ def script(request, monkeypatch):
 
 def test_every_quick_run_composes(script) -> None:
     found = script.runs("quick")
-    assert len(found) == (9 if hasattr(script, "REGIMES") else 12)
+    assert len(found) == (9 if hasattr(script, "REGIMES") else 8)
     for overrides in found.values():
         assert load("train", overrides).dataset.path is None
 
