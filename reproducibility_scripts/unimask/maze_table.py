@@ -15,6 +15,7 @@ trained again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,9 @@ import typer
 from rich.console import Console
 
 from maskbench.app.campaign import Campaign
-from maskbench.reports.average import over_seeds
+from maskbench.reports.average import acted
 from maskbench.reports.claims import published
-from maskbench.reports.collect import RolloutResult, Run
+from maskbench.reports.collect import Run
 from maskbench.reports.comparison import Key, Ordering, comparison_table, ordering_table
 from maskbench.reports.figures import grouped_bars, png
 from maskbench.reports.tables import Measured
@@ -102,20 +103,13 @@ def orderings() -> list[Ordering]:
     ]  # fmt: skip
 
 
-def cell(run: Run, query: str) -> RolloutResult | None:
-    """The model's mean return under one query."""
-    return next((r for r in run.rollouts if (r.query, r.policy, r.metric) == (query, "model", "return")), None)
-
-
-def report(results: dict[str, Run], size: str, folder: Path, console: Console) -> None:
+def report(results: Mapping[str, Sequence[Run]], size: str, folder: Path, console: Console) -> None:
     """The table beside the paper's, the orderings, and bars."""
     ours: dict[Key, Measured] = {}
     for row, presets in ROWS.items():
         for context in CONTEXTS:
             for (query, label), preset in zip(QUERIES.items(), presets, strict=True):
-                found = cell(results[f"K{context}/{preset}"], query) if f"K{context}/{preset}" in results else None
-                if found is not None:
-                    ours[row, f"K={context} {label}"] = Measured(found.value, found.low, found.high)
+                ours[row, f"K={context} {label}"] = acted(results[f"K{context}/{preset}"], query)
     claims = published("unimask", "maze_table")
     compared = comparison_table(f"Return in maze2d-medium, the paper's, and in maze2d-{size}, ours", claims, ours)
     judged = ordering_table("What the paper says of the table", orderings(), claims, ours, lower_is_better=False)
@@ -156,7 +150,7 @@ def main(
     console = Console(stderr=True)
     done = Campaign(root, runs, workers).run(console)
     groups = dict.fromkeys(name.rpartition("/")[0] for name in runs)
-    report({g: over_seeds([done[f"{g}/{s}"] for s in range(count)]) for g in groups}, size, root, console)
+    report({g: [done[f"{g}/{s}"] for s in range(count)] for g in groups}, size, root, console)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m maskbench``: data, masks, doctor and report. Training and rollouts have scripts of their own (train.py ...)."""
+"""``python -m maskbench``: data, masks, encode, doctor and report. Training and rollouts have scripts: train.py ..."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Look after data, look at masks, check the installation, draw reports. To train: python train.py --help",
+    help="Look after data, look at masks, encode states, check the installation, draw reports. "
+    "To train: python train.py --help",
 )
 data = typer.Typer(no_args_is_help=True, help="Episode stores: list, generate, import, fetch, verify, show.")
 masks = typer.Typer(no_args_is_help=True, help="Masking schemes, drawn.")
@@ -102,6 +103,22 @@ def masks_show(
     from maskbench.app.mask_commands import show
 
     show(overrides, rows, seed, save)
+
+
+@app.command("encode")
+def encode_command(
+    overrides: Annotated[list[str], typer.Argument(help="settings as for eval.py: model.load_dir=<run>, dataset.path=...")],
+    roles: Annotated[str, typer.Option(help="what the encoder sees: state, or state,action")] = "state",
+    steps: Annotated[int, typer.Option(help="timesteps that it sees, the current one included", min=1)] = 1,
+    out: Annotated[Path | None, typer.Option(help="name of the .npz and .json; by default inside the run folder")] = None,
+) -> None:
+    """A trained model's representation of every recorded timestep (npz and card), for other learners.
+
+    In Python: maskbench.models.encode.FrozenEncoder(model.network, model.normaliser), model = app.experiment.load_model(run).
+    """
+    from maskbench.app.encode import encode
+
+    encode(overrides, roles.split(","), steps, out)
 
 
 @app.command("doctor")

@@ -7,6 +7,7 @@ taken in it, the reward ``r_t`` that this action earned and the return-to-go ``s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -74,10 +75,15 @@ class Factor:
             return np.dtype(np.int64)
         return np.dtype(np.float64) if self.role == "simulator" else np.dtype(np.float32)
 
-    def split(self, per_dimension: bool = False) -> tuple[Factor, ...]:
-        """One factor per declared part; per dimension where none is declared or where asked."""
+    def split(self, per_dimension: bool = False, pieces: int | None = None) -> tuple[Factor, ...]:
+        """One factor per declared part; per dimension where none is declared or where asked; or ``pieces`` factors of equal
+        width, the last one narrower where they do not divide it, called by their columns (``state.0-3``)."""
         if self.kind != "continuous" or len(self.shape) != 1:
             return (self,)
+        if pieces is not None:
+            width = -(-self.shape[0] // pieces)
+            edges = [(a, min(a + width, self.shape[0])) for a in range(0, self.shape[0], width)]
+            return tuple(replace(self, name=f"{self.name}.{a}-{b}", shape=(b - a,), parts=()) for a, b in edges)
         dimensions = tuple((str(i), i, i + 1) for i in range(self.shape[0]))
         parts = dimensions if per_dimension or not self.parts else self.parts
         return tuple(replace(self, name=f"{self.name}.{n}", shape=(b - a,), parts=()) for n, a, b in parts)
@@ -93,6 +99,9 @@ def part_slice(whole: Factor, part: str) -> slice:
             if piece.name == part:
                 return slice(start, start + piece.width)
             start += piece.width
+    columns = re.fullmatch(rf"{re.escape(whole.name)}\.(\d+)-(\d+)", part)
+    if columns and int(columns[1]) < int(columns[2]) <= whole.width:
+        return slice(int(columns[1]), int(columns[2]))
     raise DataError(f"'{part}' is no part of factor '{whole.name}'. {did_you_mean(part, [p.name for p in whole.split()])}")
 
 
@@ -177,11 +186,14 @@ class Window:
     values: per factor ``(B, T, *shape)`` float32 or ``(B, T)`` int64.
     valid:  ``(B, T)`` bool, True = recorded, or None where everything is.
     start:  ``(B,)`` int64 timestep of the first row inside its episode, or None.
+    known:  ``(B, T, F)`` bool, True = the episode recorded this cell, factors in the order of the model; or None where every
+            episode has every factor. A cell that is not known is zero, and is neither shown nor asked.
     """
 
     values: Mapping[str, Tensor]
     valid: Tensor | None = None
     start: Tensor | None = None
+    known: Tensor | None = None
 
     @property
     def batch(self) -> int:
@@ -197,7 +209,8 @@ class Window:
         def pick(x: Any) -> Any:
             return None if x is None else x[index]
 
-        return Window({k: v[index] for k, v in self.values.items()}, pick(self.valid), pick(self.start))
+        values = {k: v[index] for k, v in self.values.items()}
+        return Window(values, pick(self.valid), pick(self.start), pick(self.known))
 
 
 @dataclass(frozen=True)

@@ -253,3 +253,30 @@ def test_random_runners_train_and_roll_out_to_their_fall(tmp_path: Path) -> None
     assert measured(tmp_path / "run", "bc", "length") < 1000
     assert 0 < measured(tmp_path / "run", "return", "normalised_score") < 10
     assert measured(tmp_path / "run", "bc", "return", "data") > 0
+
+
+def test_heteromodal_training_plans_in_two_stages_and_its_states_can_be_exported(tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+
+    from maskbench.app.experiment import build_dataset, load_model
+    from maskbench.models.encode import FrozenEncoder
+
+    settings = (*SMALL, "masking=mtm_heteromodal", "dataset.window=5", "experiment.num_steps=150", "experiment.batch_size=64")
+    lack = ("dataset.unlabelled.fraction=0.9", "dataset.unlabelled.ratio=1", "dataset.generate.options.beta=4")
+    acting = ("evaluation.rollout=[bc,bc_two_stage]", "experiment.num_eval_eps=300", "model.n_embd=64", "optimizer.lr=1e-3")
+    result = run("train.py", *settings, *lack, *acting, "hydra.run.dir=run", cwd=tmp_path)
+    assert "2700 of 3000" in result.stderr
+    assert measured(tmp_path / "run", "bc_two_stage", "return") > measured(tmp_path / "run", "bc", "return", "random") + 1
+    run("run_on_env.py", "model.load_dir=run", "query=two_stage", "query.history=2", "experiment.num_eval_eps=20", cwd=tmp_path)
+    exported = [sys.executable, "-m", "maskbench", "encode", "model.load_dir=run", "--roles", "state", "--out", "states"]
+    subprocess.run(exported, cwd=tmp_path, env=environment(), check=True, capture_output=True, timeout=300)
+    model = load_model(str(tmp_path / "run"))
+    store = build_dataset(model.config.dataset, model.environment, str(tmp_path / "data")).store
+    encoder = FrozenEncoder(model.network, model.normaliser)
+    rows = {n: torch.as_tensor(store.array(n)[:500]) for n in encoder.inputs}
+    with np.load(tmp_path / "states.npz", allow_pickle=False) as file:
+        assert file["representation"].shape == (store.num_steps, encoder.width)
+        np.testing.assert_allclose(file["representation"][:500], encoder(rows).numpy(), atol=1e-5)
+    card = json.loads((tmp_path / "states.json").read_text())
+    assert card["encoded"]["content_hash"] == store.card.content_hash

@@ -97,3 +97,13 @@ def test_waypoints_need_held_out_episodes() -> None:
 def test_targets_from_data_need_data() -> None:
     with pytest.raises(ConfigError, match=r"query.target=nearest needs episodes with rewards"):
         build_plan(DoorKey(), None, NEAREST, "return", 2, 0, None)
+
+
+@pytest.mark.parametrize(("asked", "share"), [("60%", 0.6), ("100%", 1.0), ("110%", 1.1)])
+def test_a_percentage_is_that_much_of_the_way_from_the_least_return_to_the_greatest(
+    grid: Dataset, asked: str, share: float
+) -> None:
+    returns = np.array([grid.store.episode(int(e)).values["reward"].sum() for e in grid.split.train])
+    plan, _ = build_plan(DoorKey(), grid, Query("return", "closed", None, asked, 1.0, False), "return", 3, 0, None)
+    expected = returns.min() + share * (returns.max() - returns.min())
+    assert [row.target_return for row in plan] == pytest.approx([expected] * 3)

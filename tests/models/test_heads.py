@@ -6,14 +6,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.examples import continuous_spec, random_window
 from torch.nn.functional import cross_entropy
 
 from maskbench.errors import ConfigError, DataError
-from maskbench.models.heads import BinsHead, CategoricalHead, GaussianHead, HeadChoice, build_head
+from maskbench.masking.random import FrontierMask
+from maskbench.models.autoencoder import Autoencoder
+from maskbench.models.heads import (
+    BinnedHead,
+    BinsHead,
+    CategoricalHead,
+    GaussianHead,
+    HeadChoice,
+    build_head,
+    build_heads,
+)
 from maskbench.models.heads.base import draw_class
 from maskbench.models.heads.categorical import focal
+from maskbench.models.leakage import prove_no_leak
+from maskbench.models.objective import Objective
 from maskbench.tokens.kmeans import fit_kmeans
-from maskbench.trajectory import Factor
+from maskbench.tokens.layout import build_layout
+from maskbench.trajectory import Factor, Window
 
 ACTION = Factor("action", "continuous", "action", (2,))
 CLASSES = Factor("action", "discrete", "action", classes=5)
@@ -127,3 +141,61 @@ def test_heads_follow_the_kind_of_the_factor() -> None:
         build_head(CLASSES, 8, HeadChoice(kind="mse"))
     with pytest.raises(ConfigError, match="is continuous"):
         build_head(ACTION, 8, HeadChoice(kind="categorical"))
+
+
+def binned(kind: str = "uniform_bins", **choice) -> BinnedHead:
+    head = build_head(ACTION, 8, HeadChoice(kind, **choice))
+    head.fit(torch.tensor([[0.0, -1.0], [4.0, 1.0]]))
+    return head
+
+
+def test_binned_losses_are_the_cross_entropy_of_each_dimension() -> None:
+    head = binned(num_bins=4)
+    params, target = torch.randn(5, 3, 8), torch.rand(5, 3, 2) * torch.tensor([4.0, 2.0]) - torch.tensor([0.0, 1.0])
+    index = head.codec.encode(target)
+    by_hand = torch.stack(
+        [cross_entropy(params[..., 4 * d : 4 * d + 4].flatten(0, 1), index[..., d].flatten()) for d in (0, 1)]
+    )
+    torch.testing.assert_close(head.losses(params, target)["class"].mean(), by_hand.mean())
+
+
+def test_binned_predictions_are_bin_centres_drawn_dimension_by_dimension() -> None:
+    head = binned(num_bins=4)
+    params = torch.zeros(1, 8)
+    params[0, 1] = params[0, 4 + 3] = 50.0
+    torch.testing.assert_close(head.mode(params), torch.tensor([[1.5, 0.75]]))
+    flat = torch.zeros(1, 8)
+    assert head.num_uniforms == 2
+    torch.testing.assert_close(head.sample(flat, torch.tensor([[0.1, 0.9]], dtype=torch.float64)), torch.tensor([[0.5, 0.75]]))
+
+
+def test_given_bins_predict_the_values_that_were_given() -> None:
+    head = binned("given_bins", values=(-1.0, 0.0, 3.0))
+    params = torch.zeros(1, 6)
+    params[0, 2] = params[0, 3] = 9.0
+    assert head.mode(params).tolist() == [[3.0, -1.0]]
+
+
+@pytest.mark.parametrize("by", ["factor", "dimension"])
+def test_binned_factors_enter_the_model_as_classes_and_leak_nothing(by: str) -> None:
+    layout = build_layout(continuous_spec(3, 2, returns=True), 4, by=by)
+    heads = build_heads(layout.spec, 16, {"state": HeadChoice("uniform_bins", num_bins=6)})
+    model = Autoencoder(layout, heads, 1, 1, 2, 16, style="mtm").eval()
+    scheme = FrontierMask([0.6], {"action": 1.0})
+    prove_no_leak(model, scheme)
+    window = random_window(layout, 4)
+    for f in layout.spec.with_role("state"):
+        model.head(f.name).fit(torch.tensor([[-2.0], [2.0]]).expand(2, f.width))
+    name = layout.spec.with_role("state")[0].name
+    assert model.embed.cell(name, window.values[name]).shape[-1] == 6 * layout.spec[name].width
+    masks = scheme.sample(torch.Generator().manual_seed(0), 4, layout)
+    nudged = dict(window.values)
+    nudged[name] = heads[name].codec.decode(heads[name].codec.encode(window.values[name]))
+    for a, b in zip(model(window, masks).values(), model(Window(nudged), masks).values(), strict=True):
+        assert torch.equal(a, b)  # only the bin of a value is seen
+    assert Objective()(model, window, masks)["loss"].isfinite()
+
+
+def test_discrete_factors_have_classes_already() -> None:
+    with pytest.raises(ConfigError, match="categorical"):
+        build_head(CLASSES, 8, HeadChoice("uniform_bins"))

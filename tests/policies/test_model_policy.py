@@ -242,7 +242,7 @@ def test_a_mean_return_is_asked_over_the_steps_that_are_left_of_its_horizon(hori
     layout = build_layout(spec, 4, by="factor", inputs=["return", "state", "action"])
     model = Encoder(layout, build_heads(spec, 16, {}), n_layer=1, n_head=2, n_embd=16, n_inner=16)
     scaling, units = Normaliser.identity(spec), ReturnUnits(mean=True, horizon=horizon)
-    policy = ModelPolicy(model, spec, scaling, Query("return"), "bidirectional", "all", 10, 1, units)
+    policy = ModelPolicy(model, spec, scaling, Query("return"), "bidirectional", "first", 10, 1, units)
     slots = np.array([0])
     policy.reset(slots, [PlanRow(0, 0, 0, "return", target_return=30.0)])
     for _ in range(2):

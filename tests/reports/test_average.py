@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from maskbench.errors import DataError
-from maskbench.reports.average import over_seeds, spread
+from maskbench.reports.average import acted, over_seeds, spread
 from maskbench.reports.collect import RolloutResult, Run, TaskLoss
 
 
@@ -31,3 +31,9 @@ def test_one_seed_keeps_its_own_interval_and_none_is_refused() -> None:
     assert spread([3.0], [0.5], shared=False) == (3.0, 0.5)
     with pytest.raises(DataError, match="no runs"):
         over_seeds([])
+
+
+def test_what_models_did_under_a_query_is_found_and_its_absence_named() -> None:
+    assert acted([run(1.0, 2.0), run(1.2, 2.4)], "bc").value == pytest.approx(2.2)
+    with pytest.raises(DataError, match="no rollouts of query 'goal'"):
+        acted([run(1.0, 2.0)], "goal")

@@ -114,7 +114,7 @@ def test_the_maze_table_is_drawn_and_judged_from_what_runs_left(tmp_path: Path) 
         return Run(tmp_path, rollouts=tuple(rows))
 
     names = dict.fromkeys(n for presets in maze.ROWS.values() for n in presets)
-    results = {f"K{k}/{n}": run(2.0 if "finetune" in n else 1.0) for n in names for k in maze.CONTEXTS}
+    results = {f"K{k}/{n}": [run(2.0 if "finetune" in n else 1.0)] for n in names for k in maze.CONTEXTS}
     maze.report(results, "umaze", tmp_path, Console(quiet=True))
     assert {"maze_table.png", "comparison.csv", "orderings.md"} <= {p.name for p in tmp_path.iterdir()}
     assert (

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from maskbench.masking.random import BernoulliMask
+from maskbench.masking.random import BernoulliMask, FrontierMask
+from maskbench.masking.scheme import MaskSet
 from maskbench.masking.tasks import TASKS, NamedTask
+from maskbench.models.autoencoder import Autoencoder
 from maskbench.models.decoder import Decoder
 from maskbench.models.encoder import Encoder
 from maskbench.models.heads import build_heads
 from maskbench.models.objective import Objective
 from maskbench.tokens.layout import build_layout
 from maskbench.training.bank import Asked, TaskBank
-from maskbench.training.masked import MaskedProblem
+from maskbench.training.masked import Alternating, MaskedProblem
 from maskbench.trajectory import Window
 from tests.examples import continuous_spec, discrete_spec, random_window
 
@@ -140,3 +142,42 @@ def test_a_step_of_training_depends_on_its_number_alone(grid_layout) -> None:
     steps.asked.clear()
     parallel.losses(model, 3, rank=1)
     assert steps.asked == [7]
+
+
+class Numbered:
+    """Batches that say which step they are."""
+
+    def __init__(self, sign: int) -> None:
+        self.sign = sign
+
+    def batch(self, step: int) -> int:
+        return self.sign * (step + 1)
+
+
+def test_complete_batches_come_first_and_then_by_the_ratio() -> None:
+    taken = Alternating(Numbered(1), Numbered(-1), 2)
+    assert [taken.batch(step) for step in range(7)] == [1, -2, -3, 4, -5, -6, 7]
+
+
+def test_episodes_without_actions_teach_states_and_nothing_about_actions() -> None:
+    layout = build_layout(continuous_spec(3, 2, returns=True), 4, by="factor")
+    torch.manual_seed(0)
+    model = Autoencoder(layout, build_heads(layout.spec, 16, {}), 1, 1, 2, 16, style="mtm")
+    window = random_window(layout, 6)
+    known = torch.ones(6, 4, 3, dtype=torch.bool)
+    known[2:, :, layout.column("action")] = False
+    masks = FrontierMask([0.7], {"action": 1.0}).sample(torch.Generator().manual_seed(0), 6, layout)
+    losses = []
+    for noise in (0.0, 100.0):
+        values = dict(window.values)
+        values["action"] = values["action"].clone()
+        values["action"][2:] += noise
+        losses.append(Objective()(model, Window(values, known=known), masks))
+    assert losses[0] == losses[1]  # whatever the unknown cells hold
+    labelled = Objective()(model, window.rows(slice(2)), MaskSet(masks.visible[:2], masks.predict[:2]))
+    assert losses[0]["action/mse"].item() == pytest.approx(labelled["action/mse"].item(), rel=1e-5)
+    none = Objective()(model, Window(window.values, known=known & (torch.arange(3) != layout.column("action"))), masks)
+    none["loss"].backward()
+    assert none["action/mse"] == 0
+    assert not any(p.grad.any() for p in model.head("action").parameters())
+    assert any(p.grad.any() for p in model.head("state").parameters())

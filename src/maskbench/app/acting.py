@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -41,13 +42,20 @@ class Played:
 
 
 def make_query(config: QueryConfig, name: str) -> Query:
-    """The query that ``name`` stands for: a named one, or ``goal_open`` for an open-loop plan. Tasks that ask for no next
-    action are refused with the list of those that do."""
-    base = name.removesuffix("_open")
+    """The query that ``name`` stands for: a named one, ``goal_open`` for an open-loop plan, ``bc_two_stage`` or
+    ``return_two_stage`` for planned states. Tasks that ask for no next action are refused with the list of those that do."""
+    base = name.removesuffix("_open").removesuffix("_two_stage")
     if base not in QUERIES:
         raise ConfigError(f"query={base} asks for no next action, so it cannot be rolled out. {did_you_mean(base, QUERIES)}")
-    mode = "open" if name == "goal_open" else config.mode if name == "goal" else "closed"
+    mode: Literal["closed", "open", "two_stage"] = "two_stage" if name.endswith("_two_stage") else "closed"
+    if base == "goal":
+        mode = "open" if name == "goal_open" else config.mode
     return Query(base, mode, config.history, config.temperature, config.greedy)
+
+
+def rollout_name(config: QueryConfig) -> str:
+    """The name under which a query's results are kept: the inverse of ``make_query``."""
+    return config.name if config.mode == "closed" else f"{config.name}_{config.mode}"
 
 
 def why_no_films(environment: Environment) -> str | None:

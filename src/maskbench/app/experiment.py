@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 
@@ -95,13 +96,18 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
         split=asdict(config.split),
         returns=returns,
         normalise={str(role): mode for role, mode in config.normalise.items()},
+        normalise_floor=config.normalise_floor,
+        unlabelled={k: v for k, v in asdict(config.unlabelled).items() if k != "ratio"},
         place=config.place,
         root=root,
     )
 
 
-def build_sampler(config: TrainConfig, data: Dataset, part: str, layout: TokenLayout, device: Any) -> WindowSampler:
-    """Windows of one part of the split. Raises ConfigError where episodes outlast the model's timestep embeddings."""
+def build_sampler(
+    config: TrainConfig, data: Dataset, part: str, layout: TokenLayout, device: Any, episodes: np.ndarray | None = None
+) -> WindowSampler:
+    """Windows of one part of the split, or of some ``episodes``. Raises ConfigError where episodes outlast the model's timestep
+    embeddings."""
     limit, longest = config.model.episode_limit, int(data.store.lengths.max(initial=0))
     if limit is not None and longest > limit:
         raise ConfigError(f"model.max_timesteps={limit}, but the longest episode has {longest} timesteps; raise it and retrain")
@@ -110,10 +116,11 @@ def build_sampler(config: TrainConfig, data: Dataset, part: str, layout: TokenLa
         layout.length,
         config.experiment.batch_size,
         config.experiment.seed,
-        episodes=getattr(data.split, part),
+        episodes=getattr(data.split, part) if episodes is None else episodes,
         factors=layout.spec.names,
         device=device,
         normaliser=data.normaliser,
+        known=data.known,
         **asdict(config.dataset.sampling),
     )
 
@@ -121,11 +128,10 @@ def build_sampler(config: TrainConfig, data: Dataset, part: str, layout: TokenLa
 def build_model(config: TrainConfig, environment: Environment, data: Dataset) -> Model:
     """An untrained model, its bins fitted on the training episodes."""
     model = _assemble(config, environment, data.spec, data.normaliser, data.store.card.content_hash, data.store.card.origin)
-    rows = data.store.rows(data.split.train)
     for name in model.network.outputs:
         head, factor = model.network.head(name), model.layout.spec[name]
         if factor.kind == "continuous":
-            values = torch.as_tensor(data.store.array(factor.parent)[rows]).float()
+            values = torch.as_tensor(data.store.array(factor.parent)[data.training_rows(factor.parent)]).float()
             columns = part_slice(data.spec[factor.parent], name)
             head.fit(data.normaliser.apply(factor.parent, values)[..., columns])
     return model

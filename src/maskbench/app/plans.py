@@ -43,7 +43,7 @@ def build_plan(
     if name == "return" and query.target == "nearest":
         return nearest_targets(environment, data, EpisodePlan.build(episodes, seed, name, budget=budget)), {}
     if name == "return":
-        target = expert_return(data) if query.target in (None, "expert") else float(query.target)  # type: ignore[arg-type]
+        target = wanted_return(data, query.target)
         return EpisodePlan.build(episodes, seed, name, target_return=target, budget=budget), {}
     if name == "goal" and environment.goal(0) is None:
         if data is None or not data.store.spec.with_role("simulator"):
@@ -56,6 +56,15 @@ def build_plan(
         return waypoint_rows(environment, data, episodes, seed, budget, window)
     goal = environment.goal if name == "goal" else None
     return EpisodePlan.build(episodes, seed, name, goal=goal, budget=budget), {}
+
+
+def wanted_return(data: Dataset | None, target: float | str | None) -> float:
+    """The number behind ``query.target``: itself, a high return among the training episodes (``expert``), or that much of the
+    way from their least return to their greatest (``90%``; MTM asks for 60 to 110 %)."""
+    if isinstance(target, str) and target.endswith("%"):
+        returns = _training(data, target)[1]
+        return float(returns.min() + float(target[:-1]) / 100 * (returns.max() - returns.min()))
+    return expert_return(data) if target in (None, "expert") else float(target)  # type: ignore[arg-type]
 
 
 def expert_return(data: Dataset | None) -> float:

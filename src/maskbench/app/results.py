@@ -32,6 +32,9 @@ def announce(console: Console, model: Model, data: Dataset, run_dir: Path) -> No
     tokens = f"{layout.num_tokens} tokens of {layout.length} timesteps ({named})"
     table.add_row("environment", model.environment.name)
     table.add_row("data", f"{card.name} ({card.origin}): {card.episodes} episodes, {card.steps} steps; {parts}")
+    for name, has in data.known.items():
+        lacking = int((~has[sizes.train]).sum())
+        table.add_row("unlabelled", f"{lacking} of {len(sizes.train)} training episodes lack '{name}'")
     table.add_row("masking", f"{type(model.scheme).__name__}, {model.scheme.attend} attention")
     table.add_row("model", f"{type(model.network).__name__}, {model.network.num_parameters:,} parameters; {tokens}")
     table.add_row("checked", "no hidden cell reaches a prediction")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from maskbench.app.acting import FILMED, Played, play_model, why_no_films
+from maskbench.app.acting import FILMED, Played, play_model, rollout_name, why_no_films
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.schema import EvalExperiment, Query, RolloutConfig
 from maskbench.app.config.schema_model import LoadedModel
@@ -36,6 +36,6 @@ def play_query(
     blind = why_no_films(environment) if settings.record_video else None
     if blind is not None:
         raise EnvError(f"experiment.record_video: {blind}")
-    name = "goal_open" if query.mode == "open" else query.name
     films = FILMED if settings.record_video else 0
-    return play_model(model, environment, data, query, name, settings, Path(loaded.load_dir), loaded.which, films=films)
+    where = (settings, Path(loaded.load_dir), loaded.which)
+    return play_model(model, environment, data, query, rollout_name(query), *where, films=films)

@@ -42,6 +42,7 @@ ASKS = {
     "future": ("state", "action"),
     "forward_dynamics": ("state",),
     "inverse_dynamics": ("state",),
+    "last_state": ("state",),
 }
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -22,13 +23,14 @@ from maskbench.app.experiment import Model, build_dataset, build_model, build_sa
 from maskbench.app.results import announce, write_results
 from maskbench.app.tasks import build_bank, measure
 from maskbench.data.dataset import Dataset
+from maskbench.data.labels import complete
 from maskbench.envs.base import Environment
 from maskbench.errors import ConfigError
 from maskbench.models.leakage import prove_no_leak
 from maskbench.reports.seeds import write_seeds
 from maskbench.training import checkpoint
 from maskbench.training.loggers import Logger, build_loggers
-from maskbench.training.masked import Epochs, MaskedProblem
+from maskbench.training.masked import Alternating, Batches, Epochs, MaskedProblem
 from maskbench.training.optim import build_optimizer, build_scheduler
 from maskbench.training.problem import OptimizerFactory, SchedulerFactory
 from maskbench.training.seeding import seed_everything
@@ -211,14 +213,24 @@ def _problem(config: TrainConfig, data: Dataset, model: Model, trainer: Trainer)
     if config.experiment.batch_size % world:
         raise ConfigError(f"experiment.batch_size={config.experiment.batch_size} cannot be shared by {world} processes evenly")
     share = replace(config, experiment=replace(config.experiment, batch_size=config.experiment.batch_size // world))
-    train = build_sampler(share, data, "train", model.layout, device)
+    batches = _batches(share, data, model, device)
     part = "validation" if len(data.split.validation) else "train"
     held_out = build_sampler(config, data, part, model.layout, device)
     window = held_out.fixed(config.evaluation.num_windows, config.evaluation.seed)
     bank = build_bank(model, window, config.masking.tasks, config.evaluation.seed, with_scheme=True)
-    batches = train if config.experiment.num_prior_epochs is None else Epochs(train)
     settings = share.experiment
     return MaskedProblem(batches, model.scheme, model.objective, bank, settings.batch_size, settings.seed, world)
+
+
+def _batches(config: TrainConfig, data: Dataset, model: Model, device: Any) -> Batches:
+    """Training windows: drawn, pass after pass, or alternately from episodes that lack nothing and from those that do."""
+    ratio, train = config.dataset.unlabelled.ratio, data.split.train
+    whole = complete(train, data.known)
+    if ratio is None or len(whole) == len(train):
+        sampler = build_sampler(config, data, "train", model.layout, device)
+        return sampler if config.experiment.num_prior_epochs is None else Epochs(sampler)
+    of = partial(build_sampler, config, data, "train", model.layout, device)
+    return Alternating(of(whole), of(np.setdiff1d(train, whole)), ratio)
 
 
 def _num_steps(config: TrainConfig, data: Dataset, model: Model) -> int:

@@ -7,13 +7,14 @@ import inspect
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maskbench.data.card import package_versions
+from maskbench.data.labels import Known, complete, known_factors
 from maskbench.data.normalise import Mode, Normaliser
 from maskbench.data.returns import add_return
 from maskbench.data.split import Split, split_episodes
@@ -31,12 +32,21 @@ _SIMULATORS = ("gymnasium", "gymnasium-robotics", "mujoco", "dm_control", "textw
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Episodes with their split and the normaliser fitted on its training part; ``spec`` is the store's."""
+    """Episodes with their split and the normaliser fitted on its training part; ``spec`` is the store's.
+
+    known: per factor that some episodes lack ``(E,)`` bool, which of them have it (``data.labels``).
+    """
 
     store: EpisodeStore
     split: Split
     normaliser: Normaliser
     spec: TrajectorySpec
+    known: Known = field(default_factory=dict)
+
+    def training_rows(self, name: str) -> np.ndarray:
+        """``(n,)`` rows of the training episodes that have this factor: what statistics may be fitted on."""
+        train = self.split.train
+        return self.store.rows(train[self.known[name][train]] if name in self.known else train)
 
 
 def load_dataset(
@@ -48,6 +58,8 @@ def load_dataset(
     split: Mapping[str, Any] | None = None,
     returns: Mapping[str, Any] | None = None,
     normalise: Mapping[str, Mode] | None = None,
+    normalise_floor: float = 1e-4,
+    unlabelled: Mapping[str, Any] | None = None,
     place: Place = "auto",
     root: str | Path | None = None,
 ) -> Dataset:
@@ -59,6 +71,9 @@ def load_dataset(
     split:     ``train, validation, test, seed`` of ``split_episodes``.
     returns:   arguments of ``add_return``; None adds no return factor.
     normalise: mode by role or factor (``Normaliser.fit``); fitted on the training episodes.
+    normalise_floor: spread below which a dimension is only centred (``Normaliser.fit``).
+    unlabelled: ``factor, fraction, seed`` of ``known_factors``: training episodes that lack a factor; ``keep=False`` leaves
+               these out of the training part altogether.
     root:      where stores are kept; ``$MASKBENCH_DATA`` or ``./data`` by default.
     Raises ``DataError`` where the state and action factors differ from the environment's, naming each difference.
     """
@@ -68,7 +83,13 @@ def load_dataset(
     if returns is not None:
         store = add_return(store, **returns)
     parts = split_episodes(store.num_episodes, **(split or {}))
-    return Dataset(store, parts, Normaliser.fit(store, normalise or {}, parts.train), store.spec)
+    options = dict(unlabelled or {})
+    keep = options.pop("keep", True)
+    known = known_factors(store, parts.train, **options)
+    if not keep:
+        parts = replace(parts, train=complete(parts.train, known))
+    normaliser = Normaliser.fit(store, normalise or {}, parts.train, normalise_floor, known)
+    return Dataset(store, parts, normaliser, store.spec, known)
 
 
 def match_environment(store: EpisodeStore, env: Environment) -> EpisodeStore:

@@ -39,21 +39,25 @@ class Normaliser:
         modes: Mapping[str, Mode],
         episodes: Sequence[int] | np.ndarray | None = None,
         floor: float = 1e-4,
+        known: Mapping[str, np.ndarray] | None = None,
     ) -> Normaliser:
         """Statistics of the training episodes.
 
         modes:    by role (``state: standard``) or factor name, which wins; what is not named is left alone.
         episodes: indices to fit on; all by default.
-        floor:    a dimension whose deviation (or half range) lies below it counts as constant and is only centred.
+        floor:    a dimension whose deviation (or half range) lies below it counts as constant and is only centred (MTM: 0.1).
+        known:    per factor ``(E,)`` bool: the episodes that have it, and that it may be fitted on; all where not named.
         Raises ``ConfigError`` for an unknown factor, role or mode, or a discrete factor asked for by name.
         """
         chosen = _modes_by_factor(store.spec, modes)
-        rows = None if episodes is None else store.rows(episodes)
+        everyone = np.arange(store.num_episodes) if episodes is None else np.asarray(episodes, np.int64)
+        rows = None if episodes is None else store.rows(everyone)
         shift, scale = {}, {}
         for name, mode in chosen.items():
             factor = store.spec[name]
+            having = rows if known is None or name not in known else store.rows(everyone[known[name][everyone]])
             moments = Moments(factor.width)
-            for piece in chunks(store.array(name), rows):
+            for piece in chunks(store.array(name), having):
                 moments.update(piece.reshape(len(piece), -1))
             if mode == "standard":
                 middle, spread = moments.mean, moments.std

@@ -10,7 +10,7 @@ Every factor lies in memory as ``(rows, width)``, so a window is ``T * width`` c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -50,6 +50,7 @@ class WindowSampler:
         legacy_slicing: bool = False,
         device: torch.device | str = "cpu",
         normaliser: Normaliser | None = None,
+        known: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Loads the chosen rows onto ``device``, normalised once.
 
@@ -61,6 +62,8 @@ class WindowSampler:
         short:    an episode shorter than ``length`` gives one window padded at its end (``pad``), none (``skip``), or an error.
         stride:   distance between the first timesteps of an episode's windows.
         legacy_slicing: leaves out each episode's last window, as the released BeT loaders do (bet.md section 1.5).
+        known:    per stored factor ``(E,)`` bool over the episodes of the store: which of them have it; factors that are not
+            named are known everywhere. What is unknown reads as zero, and windows say so (``Window.known``).
 
         A store opened with ``place="mmap"`` stays on disk where ``device`` is the CPU and no episode needs padding: batches
         are then read and normalised one by one. Raises ``DataError`` where no window is left.
@@ -88,11 +91,15 @@ class WindowSampler:
                 f"no window of {length} steps is left in {len(chosen)} episodes of at most {self._lengths.max(initial=0)} "
                 f"steps (short={short}, legacy_slicing={legacy_slicing}). Shorten the window or choose short=pad."
             )
+        recorded = np.stack([_of(known, parent.name, store.num_episodes)[chosen] for _, parent, _ in found], 1)
+        self._known = None if recorded.all() else torch.from_numpy(recorded).to(self.device)
         whole = np.array_equal(chosen, np.arange(store.num_episodes))
         self._views: dict[str, Tensor] = {}
-        for factor, parent, columns in found:
+        for (factor, parent, columns), has in zip(found, recorded.T, strict=True):
             values = store.array(parent.name)[..., columns]
             resident = torch.from_numpy(values) if self._on_disk else self._on_device(factor, values if whole else values[rows])
+            if not has.all() and not self._on_disk:
+                resident = _blanked(resident, torch.from_numpy(np.repeat(has, self._lengths)).to(self.device))
             if padded:
                 resident = _spread(resident, self._begins, self._lengths, int(room.sum()))
             self._views[factor.name] = _every_window(resident, length)
@@ -149,12 +156,18 @@ class WindowSampler:
 
     def _gather(self, table: _Table, index: np.ndarray) -> Window:
         """The windows at these places of the table: one transfer, then one index per factor."""
-        row, start, valid = torch.from_numpy(table.places.take(index, axis=1)).to(self.device, non_blocking=True).unbind()
+        places = torch.from_numpy(table.places.take(index, axis=1)).to(self.device, non_blocking=True)
+        row, start, valid, episode = places.unbind()
         values = {name: view.index_select(0, row) for name, view in self._views.items()}
         if self._on_disk:
             values = {name: self._on_device(self.spec[name], v) for name, v in values.items()}
         recorded = torch.arange(self.length, device=self.device) < valid[:, None] if table.padded else None
-        return Window(values, recorded, start)
+        if self._known is None:
+            return Window(values, recorded, start)
+        known = self._known[episode]  # (B, F)
+        if self._on_disk:
+            values = {name: _blanked(v, known[:, i]) for i, (name, v) in enumerate(values.items())}
+        return Window(values, recorded, start, known[:, None].expand(-1, self.length, -1))
 
     def _on_device(self, factor: Factor, values: np.ndarray | Tensor) -> Tensor:
         """Recorded values ``(..., *shape)`` in model units, type and place."""
@@ -184,7 +197,7 @@ class WindowSampler:
         valid = np.minimum(np.repeat(self._lengths[used], count), self.length)
         weight = np.cumsum(self._lengths[used] if self._by == "length" else np.ones(len(used)))
         return _Table(
-            places=np.stack([np.repeat(self._begins[used], count) + start, start, valid]),
+            places=np.stack([np.repeat(self._begins[used], count) + start, start, valid, np.repeat(used, count)]),
             padded=bool((valid < self.length).any()),
             first=first,
             count=count,
@@ -196,7 +209,8 @@ class WindowSampler:
 class _Table:
     """Every window there is, episode after episode.
 
-    places: ``(3, windows)`` int64: resident row, timestep inside the episode, recorded steps.
+    places: ``(4, windows)`` int64: resident row, timestep inside the episode, recorded steps, place of the episode among
+            those chosen.
     padded: whether any window holds fewer recorded steps than the window length.
     first, count: per episode with windows, its first window and how many it has.
     weight: per such episode the cumulative probability of drawing it.
@@ -212,6 +226,16 @@ class _Table:
 def _random(seed: int, step: int, stream: int) -> np.random.Generator:
     """Counter-based: any step's numbers without those before it."""
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, 0, stream]))
+
+
+def _of(known: Mapping[str, np.ndarray] | None, name: str, episodes: int) -> np.ndarray:
+    """``(E,)`` bool: the episodes that have a factor."""
+    return np.ones(episodes, np.bool_) if known is None or name not in known else known[name]
+
+
+def _blanked(values: Tensor, known: Tensor) -> Tensor:
+    """A copy of ``(n, ...)`` with zeros in the rows that are not ``known`` ``(n,)``."""
+    return values.masked_fill(~known.view(-1, *(1,) * (values.dim() - 1)), 0)
 
 
 def _spread(values: Tensor, begins: np.ndarray, lengths: np.ndarray, rows: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -9,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from maskbench.errors import ConfigError
-from maskbench.masking.scheme import MaskScheme, MaskSet, cells, choose, rand
+from maskbench.masking.scheme import MaskScheme, MaskSet, Returns, cells, choose, rand
 from maskbench.tokens.layout import Attend, TokenLayout
 from maskbench.trajectory import MODEL_ROLES
 
@@ -17,7 +18,8 @@ Per = Literal["batch", "row"]
 Predict = Literal["hidden", "all"]
 
 
-def _asked(visible: Tensor, predict: Predict) -> Tensor:
+def to_predict(visible: Tensor, predict: Predict) -> Tensor:
+    """Cells to predict, given those that are visible."""
     return torch.ones_like(visible) if predict == "all" else ~visible
 
 
@@ -55,7 +57,7 @@ class BernoulliMask(MaskScheme):
         for f in layout.spec.with_role("return"):
             shown[f.name] = first
         visible = cells(layout, shown, batch, generator.device)
-        asked = _asked(visible, self.predict)
+        asked = to_predict(visible, self.predict)
         for i in layout.columns("return"):
             asked[:, :, i] = False
         return MaskSet(visible, asked, self.attend)
@@ -88,7 +90,7 @@ class RatioMask(MaskScheme):
             rank = torch.empty_like(order).scatter_(1, order, torch.arange(n, device=device).expand(batch, n))
             tokens = rank < torch.tensor(kept, device=device)[pick].expand(batch)[:, None]
         visible = _tokens_to_cells(tokens, layout)
-        return MaskSet(visible, _asked(visible, self.predict), max_visible=bound, even=even)
+        return MaskSet(visible, to_predict(visible, self.predict), max_visible=bound, even=even)
 
 
 def _tokens_to_cells(tokens: Tensor, layout: TokenLayout) -> Tensor:
@@ -102,8 +104,14 @@ def _tokens_to_cells(tokens: Tensor, layout: TokenLayout) -> Tensor:
 class ModalityMask(MaskScheme):
     """MTM's RANDOM: per modality independently, ``int(T * v)`` timesteps are visible, v drawn from ``visible``.
 
+    A modality is a factor; the parts of a split factor are its tokens, hidden together.
+
     per: ``batch`` shares one mask between all rows, as MTM does; ``row`` (lower gradient variance) draws one each.
     """
+
+    returns: Returns = "all"
+    #: Whether the parts of a split factor are drawn apart.
+    per_token = False
 
     def __init__(self, visible: Sequence[float], per: Per = "row", predict: Predict = "all") -> None:
         if not visible or not all(0 < v <= 1 for v in visible):
@@ -111,26 +119,50 @@ class ModalityMask(MaskScheme):
         self.visible, self.per, self.predict = tuple(visible), per, predict
 
     def shown(self, generator: Generator, batch: int, layout: TokenLayout) -> Tensor:
-        """``(B, T, F)`` bool, every factor a modality of its own."""
-        t, f = layout.length, len(layout.spec)
-        rows = 1 if self.per == "batch" else batch
-        kept = torch.tensor([int(t * v) for v in self.visible], device=generator.device)
-        count = kept[choose(generator, len(kept), rows * f)].view(rows, 1, f)
-        rank = rand(generator, rows, t, f).argsort(1).argsort(1)
-        return (rank < count).expand(batch, t, f).clone()
+        """``(B, T, F)`` bool: per modality, cells of which ``int(n * v)`` are visible, uniformly over all ``n``."""
+        t, device = layout.length, generator.device
+        parents = [f.parent for f in layout.spec]
+        modalities = list(dict.fromkeys(parents))
+        rows, m = 1 if self.per == "batch" else batch, len(modalities)
+        place = [parents[:i].count(p) if self.per_token else 0 for i, p in enumerate(parents)]  # token inside its modality
+        sizes = [parents.count(p) if self.per_token else 1 for p in modalities]
+        kept = torch.tensor([[int(t * n * v) for n in sizes] for v in self.visible], device=device)
+        count = kept[choose(generator, len(kept), rows * m).view(rows, m), torch.arange(m, device=device)]
+        noise = rand(generator, rows, t, max(sizes), m)
+        beyond = torch.arange(max(sizes), device=device)[:, None] >= torch.tensor(sizes, device=device)
+        rank = noise.masked_fill(beyond, 2.0).flatten(1, 2).argsort(1).argsort(1)  # tokens that are not there come last
+        grid = (rank < count[:, None]).view(rows, t, max(sizes), m)
+        return grid[:, :, place, [modalities.index(p) for p in parents]].expand(batch, -1, -1).clone()
 
     def sample(self, generator: Generator, batch: int, layout: TokenLayout, step: int = 0) -> MaskSet:
         visible = self.shown(generator, batch, layout)
-        return MaskSet(visible, _asked(visible, self.predict))
+        return MaskSet(visible, to_predict(visible, self.predict))
+
+
+#: MTM's visible fractions of FULL_RANDOM: ``cos(pi * linspace(.15, .9, 30)) / 2 + .5``, from 0.95 down to 0.02.
+COSINE_FRACTIONS = tuple(math.cos(math.pi * (0.15 + 0.75 * i / 29)) / 2 + 0.5 for i in range(30))
+
+
+class TokenMask(ModalityMask):
+    """MTM's FULL_RANDOM: per modality, ``int(n * v)`` of its ``n`` tokens are visible, wherever they lie.
+
+    visible: fractions; the published cosine ratios by default. A factor is one token a timestep unless it is split.
+    """
+
+    per_token = True
+
+    def __init__(self, visible: Sequence[float] | None = None, per: Per = "row", predict: Predict = "all") -> None:
+        super().__init__(COSINE_FRACTIONS if visible is None else visible, per, predict)
 
 
 class FrontierMask(ModalityMask):
-    """MTM's AUTO_MASK: a random modality mask, then everything beyond a causal frontier is hidden.
+    """MTM's AUTO_MASK: a random mask of each modality's tokens, then everything beyond a causal frontier is hidden.
 
     A frontier role is drawn from ``frontier`` and a time ``u`` from U{0..T-1}; in the order state, return, action, roles
     before the frontier role are hidden for ``t > u``, the frontier role and those after it for ``t >= u`` (MTM spec 6.2).
     """
 
+    per_token = True
     order: tuple[str, ...] = ("state", "return", "action")
 
     def __init__(
@@ -153,4 +185,4 @@ class FrontierMask(ModalityMask):
         t = torch.arange(layout.length, device=device)[None]
         before = {r: torch.where(place > i, t <= u, t < u) for i, r in enumerate(self.order)}
         visible = shown & cells(layout, before, batch, device)
-        return MaskSet(visible, _asked(visible, self.predict))
+        return MaskSet(visible, to_predict(visible, self.predict))

@@ -39,10 +39,11 @@ class MaskSet:
     even: bool = False
 
     def within(self, window: Window) -> MaskSet:
-        """Hides padding and asks nothing of it."""
-        if window.valid is None:
+        """Hides padding and cells that an episode lacks, and asks nothing of them."""
+        cells = [m for m in (None if window.valid is None else window.valid[..., None], window.known) if m is not None]
+        if not cells:
             return self
-        real = window.valid[..., None]
+        real = cells[0] if len(cells) == 1 else cells[0] & cells[1]
         return replace(self, visible=self.visible & real, predict=self.predict & real, even=False)
 
 

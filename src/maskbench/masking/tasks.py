@@ -14,7 +14,11 @@ past                      1..K         t >= i                               t >=
 forward_dynamics          0..K-2       t = i                                t = i                t = i+1
 inverse_dynamics          1..K-1       t = i                                t = i-1              t = i-1
 inverse_dynamics_action   1..K-1       t in {i-1, i}                                                      t = i-1
+last_state                K-1          t < K-1                              t = K-2              t = K-1
+action_between            K-1          all                                                                t = K-2
 ========================  ===========  ===================================  ==========  =======  =======  ========
+
+The last two are MTM's dynamics metrics, FD and ID (unimask.md section 6.3).
 
 ``inverse_dynamics`` asks for the previous state, as uniMASK defines it; the usual ``(s, s') -> a`` is
 ``inverse_dynamics_action``.
@@ -82,9 +86,18 @@ def _inverse_action(t: Tensor, i: Tensor, k: int) -> Rules:
     return {"state": (t == i) | (t == i - 1)}, {"action": t == i - 1}
 
 
+def _last_state(t: Tensor, i: Tensor, k: int) -> Rules:
+    return {"state": t < i, "action": t == i - 1}, {"state": t == i}
+
+
+def _action_between(t: Tensor, i: Tensor, k: int) -> Rules:
+    return {"state": t <= i}, {"action": t == i - 1}
+
+
 @dataclass(frozen=True)
 class TaskRule:
-    """``build(t (1, K), i (B, 1), K)`` gives the visible and predicted rules; ``i`` runs over ``low .. K + high - 1``."""
+    """``build(t (1, K), i (B, 1), K)`` gives the visible and predicted rules; ``i`` runs over ``low .. K + high - 1``,
+    where a negative ``low`` counts from ``K``."""
 
     build: Callable[[Tensor, Tensor, int], Rules]
     low: int
@@ -103,6 +116,8 @@ TASKS: dict[str, TaskRule] = {
     "forward_dynamics": TaskRule(_forward, 0, -1, tiled=False),
     "inverse_dynamics": TaskRule(_inverse, 1, 0, tiled=False),
     "inverse_dynamics_action": TaskRule(_inverse_action, 1, 0, tiled=False),
+    "last_state": TaskRule(_last_state, -1, 0, tiled=False),
+    "action_between": TaskRule(_action_between, -1, 0, tiled=False),
 }
 #: The original's off-by-one: i in 0..K-2 with indices modulo K, so one sample in K-1 asks for the last state.
 LEGACY_INVERSE = TaskRule(_inverse_wrapped, 0, -1, tiled=False)
@@ -145,10 +160,11 @@ class NamedTask(MaskScheme):
 
     def indices(self, length: int) -> range:
         """Values that the index takes in windows of ``length``."""
-        span = range(self.rule.low, length + self.rule.high)
+        low = self.rule.low if self.rule.low >= 0 else max(length + self.rule.low, 1)
+        span = range(low, length + self.rule.high)
         if self.fixed is not None:
             i = length + FIXED[self.fixed]
-            span = range(max(i, self.rule.low), i + 1)
+            span = range(max(i, low), i + 1)
         if not span:
             raise ConfigError(f"task '{self.name}' needs windows longer than {length}")
         return span

@@ -43,7 +43,7 @@ class Autoencoder(SequenceModel):
         super().__init__(layout, heads)
         s = len(layout.streams)
         self.mtm = style == "mtm"
-        self.embed = CellEmbedding(layout, n_embd, hidden)
+        self.embed = CellEmbedding(layout, n_embd, hidden, self.codecs)
         self.positions = build_positions("sincos_half", layout.length if self.mtm else layout.num_tokens, n_embd)
         self.encoder = Transformer(n_enc_layer, n_head, n_embd, n_inner, dropout)
         self.mask_token = nn.Parameter(torch.randn(s if self.mtm else 1, n_embd) * 0.02)
@@ -62,12 +62,16 @@ class Autoencoder(SequenceModel):
         return time + self.stream_embed[side, layout.token_streams.to(device)]
 
     def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
-        x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)  # (B, N, D)
         shown = layout.tokens_with(masks.visible)  # (B, N)
-        z = self.encode(x, shown, masks.max_visible, masks.even)
+        z = self.representation(window, masks, layout)
         y = torch.where(shown[..., None], z, self._mask_tokens(layout).to(z.dtype))
         y = self._stream_linear(y, layout) + self._place(layout, 1)
         return self.decoder(y, keys=padding_keys(window, layout), at=at)
+
+    def representation(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+        """The states of the encoder, which sees visible tokens alone."""
+        x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)  # (B, N, D)
+        return self.encode(x, layout.tokens_with(masks.visible), masks.max_visible, masks.even)
 
     def encode(self, x: Tensor, shown: Tensor, bound: int | None, even: bool = False) -> Tensor:
         """Encoder states ``(B, N, D)`` of the visible tokens, computed on no more than ``bound`` tokens a row; the rest of the

@@ -52,7 +52,7 @@ class Decoder(SequenceModel):
         max_timesteps: int = 1000,
     ) -> None:
         super().__init__(layout, heads)
-        self.embed = CellEmbedding(layout, n_embd, hidden)
+        self.embed = CellEmbedding(layout, n_embd, hidden, self.codecs)
         self.timesteps = build_timesteps(timesteps, max_timesteps, n_embd)
         self.max_timesteps = max_timesteps if self.timesteps is not None else None
         self.embed_norm = nn.LayerNorm(n_embd) if embed_norm else nn.Identity()

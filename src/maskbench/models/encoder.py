@@ -44,7 +44,7 @@ class Encoder(SequenceModel):
         max_timesteps: int = 1000,
     ) -> None:
         super().__init__(layout, heads)
-        self.embed = CellEmbedding(layout, n_embd, hidden)
+        self.embed = CellEmbedding(layout, n_embd, hidden, self.codecs)
         self.timesteps = build_timesteps(timesteps, max_timesteps, n_embd)
         self.max_timesteps = max_timesteps if self.timesteps is not None else None
         self.positions = build_positions(positions, layout.num_tokens, n_embd) if self.timesteps is None else None

@@ -19,11 +19,13 @@ class LeakageError(MaskbenchError):
 
 
 def dense_window(model: SequenceModel, batch: int, generator: torch.Generator) -> Window:
-    """Random cells as float leaves that take gradients; discrete factors as class weights."""
+    """Random cells as float leaves that take gradients; discrete and binned factors as class weights."""
     layout, device = model.layout, next(model.parameters()).device
     values = {}
     for f in layout.spec:
         shape = (batch, layout.length, f.classes) if f.classes is not None else (batch, layout.length, *f.shape)
+        if f.name in model.codecs:
+            shape = (*shape, model.codecs[f.name].num_bins)
         values[f.name] = torch.rand(shape, generator=generator).to(device).requires_grad_()
     return Window(values, start=torch.zeros(batch, dtype=torch.long, device=device))
 

@@ -46,7 +46,7 @@ class MLP(SequenceModel):
         super().__init__(layout, heads)
         if n_layer < 1:
             raise ConfigError(f"a multilayer perceptron needs at least one hidden layer; found {n_layer}")
-        self.cells = MaskedCells(layout, indicator=hidden == "indicator")
+        self.cells = MaskedCells(layout, hidden == "indicator", self.codecs)
         width = layout.length * sum(self.cells.width(s) for s in layout.streams)
         layers: list[nn.Module] = [nn.Linear(width, n_hidden)]
         for _ in range(n_layer - 1):

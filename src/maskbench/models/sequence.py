@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskSet
-from maskbench.models.heads import Head
+from maskbench.models.heads import Head, input_codecs
 from maskbench.tokens.layout import Attend, TokenLayout
 from maskbench.trajectory import Window
 
@@ -31,6 +31,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         self.layout = layout
         self.heads = nn.ModuleDict({_key(name): head for name, head in heads.items()})
+        self.codecs = input_codecs(heads)
         self.outputs = tuple(n for n in layout.spec.names if n in heads)
         if not self.outputs:
             raise ConfigError(f"a model must predict something: no head is for a factor of {list(layout.spec.names)}")
@@ -45,6 +46,10 @@ class SequenceModel(nn.Module):
     def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         """Token states ``(B, N, D)`` in the order of ``layout``, which has the window's length; those of the tokens ``at``
         ``(B, M)`` alone, ``(B, M, D)``, where it is given."""
+
+    def representation(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
+        """``(B, N, D)``: what the model knows about its visible tokens, for other learners; elsewhere undefined."""
+        return self.states(window, masks, layout)
 
     def forward(
         self, window: Window, masks: MaskSet, only: Sequence[str] | None = None, at: Tensor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from maskbench.masking.scheme import MaskSet, Returns
 from maskbench.models.sequence import SequenceModel
 from maskbench.policies.queries import Query
+from maskbench.policies.two_stage import check_two_stage, foresee
 from maskbench.tokens.layout import Attend
 from maskbench.trajectory import Factor, TrajectorySpec, Window, part_slice
 
@@ -47,7 +48,8 @@ class ModelPolicy:
 
     spec:    factors as the environment gives them (the layout may have split some into parts).
     query:   what is asked at every step.
-    attend, returns: how the model was trained.
+    attend, returns: how the model was trained. A bidirectional one that learnt from all returns, averages of future rewards,
+             is shown the wanted average in every timestep, whatever was earned meanwhile (MTM's RCBC; unimask.md section 6.3).
     units:   how its return-to-go factor was made from rewards.
     horizon: steps of an episode, the budget of rows that set none.
     """
@@ -65,8 +67,12 @@ class ModelPolicy:
         units: ReturnUnits,
     ) -> None:
         self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
-        self.attend, self.returns, self.horizon, self.units = attend, returns, horizon, units
+        self.steady = attend == "bidirectional" and returns == "all" and units.mean
+        self.attend, self.horizon, self.units = attend, horizon, units
+        self.returns = returns
         self.layout = model.layout
+        if query.mode == "two_stage":
+            check_two_stage(model, attend, query.history or 0)
         self.device = next(model.parameters()).device
         self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
         k = self.layout.length
@@ -144,6 +150,8 @@ class ModelPolicy:
             at = torch.as_tensor(slots, device=self.device)
             values = {n: c[at] for n, c in self.cells.items()}
             window, masks = self._question(values, at, slots)
+            if self.query.mode == "two_stage":
+                window, masks = foresee(self.model, window, masks)
             drawn: dict[str, Tensor] = {}
             for group in self._rounds():
                 params = self.model(window, masks, only=[f.name for f in group], at=self.now[at])
@@ -158,7 +166,8 @@ class ModelPolicy:
 
     def record(self, slots: np.ndarray, rewards: np.ndarray) -> None:
         """The return that is still wanted falls by what was earned."""
-        self.wanted[slots] -= rewards
+        if not self.steady:
+            self.wanted[slots] -= rewards
 
     def _rounds(self) -> list[list[Factor]]:
         """Action factors that are drawn together. A causal model whose action is several tokens draws them one by one."""
@@ -175,16 +184,16 @@ class ModelPolicy:
         for f in self._states:
             self.cells[f.name][at, self.now[at]] = self._to_model(f, torch.as_tensor(np.asarray(observations[f.parent])))
         for f in self.layout.spec.with_role("return"):
-            self.cells[f.name][at, self.now[at]] = self._return_cell(f, slots)
+            self.cells[f.name][at, self.now[at]] = self._return_cell(f, self.wanted[slots], self.time[slots])
 
-    def _return_cell(self, f: Factor, slots: np.ndarray) -> Tensor:
-        wanted = self.wanted[slots]
+    def _return_cell(self, f: Factor, wanted: np.ndarray, time: np.ndarray) -> Tensor:
+        """Cells ``(n, *shape)`` of a return ``wanted`` ``(n,)`` at step ``time`` ``(n,)`` of the episode."""
         if f.classes is not None:
             return torch.as_tensor(np.clip(np.rint(wanted) + f.offset, 0, f.classes - 1)).long().to(self.device)
         whole = self.spec[f.parent]
-        time = self.time[slots]
         if self.units.mean:
-            wanted = wanted / np.maximum((self.units.horizon or self.horizon) - time, 1)
+            steps = self.units.horizon or self.horizon
+            wanted = wanted / (steps if self.steady else np.maximum(steps - time, 1))
         columns = np.stack([wanted / self.units.scale, time / TIME_DIVISOR], 1)[:, : whole.width]
         return self._to_model(f, torch.as_tensor(columns))
 
@@ -202,12 +211,24 @@ class ModelPolicy:
         for f in self._states:
             values[f.name][row, place[row, which]] = self.wanted_states[f.name][at[row], which]
         masks = self.query.masks(now, wanted, self.layout, self.attend, self.returns)
+        if self.steady and self.query.name == "return":
+            masks = self._show_every_return(values, masks, now, slots)
         valid = None
         if self.query.name == "goal":
             t = torch.arange(k, device=self.device)[None]
             end = torch.where(wanted.any(1), (wanted * t).amax(1), k - 1)
             valid = t <= end[:, None]
         return Window(values, valid, start=time - now), masks
+
+    def _show_every_return(self, values: dict[str, Tensor], masks: MaskSet, now: Tensor, slots: np.ndarray) -> MaskSet:
+        """Writes the wanted average reward into every timestep of the window, and shows it (MTM)."""
+        k = self.layout.length
+        ahead = np.arange(k)[None] - now.cpu().numpy()[:, None]
+        time, wanted = self.time[slots][:, None] + ahead, np.repeat(self.wanted[slots], k)
+        for f in self.layout.spec.with_role("return"):
+            values[f.name] = self._return_cell(f, wanted, time.ravel()).unflatten(0, (len(slots), k))
+            masks.visible[:, :, self.layout.column(f.name)] = True
+        return replace(masks, max_visible=self.layout.num_tokens)
 
     def _draw(self, f: Factor, params: Tensor, slots: np.ndarray) -> Tensor:
         head = self.model.head(f.name)

@@ -30,14 +30,16 @@ class Query:
     name:    ``bc`` continues the history; ``return`` also shows the return-to-go that is wanted; ``goal`` also shows the
              state that is wanted at the end of the budget; ``waypoint`` those that are wanted on the way, as far as they fall
              into the window; ``future`` asks for all that follows at once and takes its first action.
-    mode:    ``closed`` asks again after every step; ``open`` asks once for all actions up to the goal and plays them.
+    mode:    ``closed`` asks again after every step; ``open`` asks once for all actions up to the goal and plays them;
+             ``two_stage`` asks, at every step, for the states ahead and then for the action that leads there (MTM).
     history: past timesteps kept in front of the current one. None keeps what the window holds; when the budget is longer
-             than the window, none under ``goal``, and under ``waypoint`` what leaves room for two waypoints ahead.
+             than the window, none under ``goal``, and under ``waypoint`` what leaves room for two waypoints ahead; none under
+             ``two_stage``.
     temperature, greedy: how actions are drawn from stochastic heads.
     """
 
     name: str = "bc"
-    mode: Literal["closed", "open"] = "closed"
+    mode: Literal["closed", "open", "two_stage"] = "closed"
     history: int | None = None
     temperature: float = 1.0
     greedy: bool = False
@@ -47,6 +49,8 @@ class Query:
             raise ConfigError(f"no rollout query is called '{self.name}'. {did_you_mean(self.name, QUERIES)}")
         if self.mode == "open" and self.name != "goal":
             raise ConfigError(f"open-loop plans end at a goal: query.mode=open needs query=goal, not '{self.name}'")
+        if self.mode == "two_stage" and self.name not in ("bc", "return"):
+            raise ConfigError(f"query.mode=two_stage plans for query=bc or return, not '{self.name}'")
         if self.temperature <= 0:
             raise ConfigError(
                 f"query.temperature must be positive; found {self.temperature}. For the mode use query.greedy=true"
@@ -63,6 +67,8 @@ class Query:
         """Past timesteps that a row with this ``budget`` keeps in front of the current one."""
         if self.history is not None:
             return min(self.history, window - 1)
+        if self.mode == "two_stage":
+            return 0
         if budget <= window or self.name not in ("goal", "waypoint"):
             return window - 1
         return 0 if self.name == "goal" else max(0, window - 1 - 2 * waypoint_spacing(window))
@@ -71,7 +77,8 @@ class Query:
         """Masks for rows whose current timestep is ``now`` ``(B,)`` and that want given states at ``wanted`` ``(B, T)`` bool,
         all beyond ``now``.
 
-        ``returns`` is how the model was shown returns-to-go in training: in every row of the window or in its first.
+        ``returns`` is how the model was shown returns-to-go in training: ``all`` asks with those up to now, anything else with
+        the first of the window.
         """
         t = torch.arange(layout.length, device=now.device)[None]
         past = t <= now[:, None]

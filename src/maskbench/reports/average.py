@@ -10,6 +10,7 @@ from statistics import fmean, variance
 
 from maskbench.errors import DataError
 from maskbench.reports.collect import RolloutResult, Run, TaskLoss
+from maskbench.reports.tables import Measured
 
 #: Half the width of a 95 % interval in standard errors.
 _Z = 1.96
@@ -33,6 +34,15 @@ def over_seeds(runs: Sequence[Run]) -> Run:
         for key in dict.fromkeys((x.query, x.policy, x.metric) for run in runs for x in run.rollouts)
     ]
     return Run(Path(folder), config=runs[0].config, task_losses=tuple(losses), rollouts=tuple(rollouts))
+
+
+def acted(runs: Sequence[Run], query: str, metric: str = "return") -> Measured:
+    """How the models of several seeds did under a query. Raises DataError where none of them was asked it."""
+    asked = (r for r in over_seeds(runs).rollouts if (r.query, r.policy, r.metric) == (query, "model", metric))
+    found = next(asked, None)
+    if found is None:
+        raise DataError(f"{runs[0].folder} has no rollouts of query '{query}' that measure '{metric}'")
+    return Measured(found.value, found.low, found.high)
 
 
 def spread(values: Sequence[float], errors: Sequence[float], shared: bool) -> tuple[float, float]:

@@ -15,7 +15,7 @@ by             streams                                used by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -141,6 +141,7 @@ def build_layout(
     inputs: Sequence[Role] = ("return", "state", "action"),
     factors: Sequence[str] | None = None,
     split: Sequence[str] = (),
+    pieces: Mapping[str, int] | None = None,
 ) -> TokenLayout:
     """Layout of ``spec`` for windows of ``length`` timesteps.
 
@@ -148,6 +149,8 @@ def build_layout(
     factors: names of the factors to model, None for all with a role that models may see; roles are put in the order
              return, goal, prompt, state, action.
     split:   continuous factors whose parts become factors of their own, masked and predicted apart.
+    pieces:  per factor or role, how many tokens of equal width a continuous factor takes (MTM's ``split_continuous``; what
+             that pads with zeros is left out here). With ``by='dimension'`` every scalar is one.
     Raises ConfigError where nothing is left to make tokens of.
     """
     if length < 1:
@@ -155,6 +158,9 @@ def build_layout(
     chosen = spec.select(factors) if factors is not None else TrajectorySpec(spec.with_role(*MODEL_ROLES))
     ordered = TrajectorySpec(tuple(sorted(chosen, key=lambda f: MODEL_ROLES.index(f.role))))
     ordered = ordered.split(ordered.names, per_dimension=True) if by == "dimension" else ordered.split(split)
+    counts = pieces or {}
+    sized = (f.split(pieces=counts[k]) if (k := f.name if f.name in counts else f.role) in counts else (f,) for f in ordered)
+    ordered = TrajectorySpec(tuple(p for parts in sized for p in parts))
     used = [i for i, f in enumerate(ordered) if f.role in inputs]
     if not used:
         raise ConfigError(f"tokens.inputs={list(inputs)} selects none of the factors {list(ordered.names)}")

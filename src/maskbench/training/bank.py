@@ -17,6 +17,8 @@ from maskbench.trajectory import Window
 
 #: Resamples of the bootstrap intervals.
 RESAMPLES = 400
+#: Random streams of one seed; fixed, so that a further task leaves the masks of the others as they are.
+_STREAMS = 9
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class TaskBank:
         """Draws one mask per window and scheme from a generator of its own; a scheme's masks do not depend on the others."""
         masks = {}
         for name, scheme in schemes.items():
-            key = seed * len(TASKS) + (list(TASKS).index(name) if name in TASKS else 0)
+            key = seed * _STREAMS + (list(TASKS).index(name) % _STREAMS if name in TASKS else 0)
             generator = Generator(next(iter(window.values.values())).device).manual_seed(key)
             masks[name] = scheme.sample(generator, window.batch, layout).within(window)
         return cls(window, masks)

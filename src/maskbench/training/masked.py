@@ -45,6 +45,19 @@ class Epochs:
         return next(self._windows)
 
 
+class Alternating:
+    """A batch of complete episodes, then ``ratio`` batches of episodes that lack a factor, and so on (MTM's ``tsp_ratio``)."""
+
+    def __init__(self, complete: Batches, lacking: Batches, ratio: int) -> None:
+        self.complete, self.lacking, self.ratio = complete, lacking, ratio
+
+    def with_seed(self, seed: int) -> Alternating:
+        return Alternating(self.complete.with_seed(seed), self.lacking.with_seed(seed), self.ratio)
+
+    def batch(self, step: int) -> Window:
+        return (self.lacking if step % (self.ratio + 1) else self.complete).batch(step)
+
+
 class MaskedProblem:
     """Draws step ``n``'s windows and masks from ``(seed, n)`` alone, so that a resumed run sees what it would have seen.
 

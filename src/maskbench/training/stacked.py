@@ -192,7 +192,7 @@ def join_windows(windows: Sequence[Window]) -> Window:
     """Windows of the same size, one after the other."""
     first = windows[0]
     values = {name: torch.cat([w.values[name] for w in windows]) for name in first.values}
-    return Window(values, _cat([w.valid for w in windows]), _cat([w.start for w in windows]))
+    return Window(values, *(_cat([getattr(w, part) for w in windows]) for part in ("valid", "start", "known")))
 
 
 def join_masks(masks: Sequence[MaskSet]) -> MaskSet:

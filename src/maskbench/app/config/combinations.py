@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
-from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, SchemeNode, SpanMask
+from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder
 
 #: Tasks that ask about two neighbouring timesteps.
-PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action")
+PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action", "last_state", "action_between")
 #: Tasks whose index cannot be the window's last, or its last but one.
 NEVER_AT = {"last": PAIRWISE, "second_last": ("forward_dynamics",)}
+#: Heads of continuous factors.
+NUMERIC_HEADS = ("auto", "mse", "gaussian", "bins", "uniform_bins", "given_bins")
 
 
 def check(config: Any) -> None:
@@ -99,6 +102,9 @@ def window_fits_masks(c: TrainConfig) -> None:
     if window < 2 and pairs:
         raise KeyMistake(_window_key(c), f"task '{pairs[0]}' needs windows of at least 2 timesteps; found {window}")
     for scheme in _schemes(c.masking.train):
+        if isinstance(scheme, PatternMask) and scheme.name in ("fd", "goal_n") and window < 2:
+            problem = f"pattern '{scheme.name}' needs windows of at least 2 timesteps; found {window}"
+            raise KeyMistake(_window_key(c), problem)
         if isinstance(scheme, SpanMask) and scheme.limits is not None:
             low, high = scheme.limits
             if not low <= high <= window:
@@ -141,7 +147,7 @@ def tasks_can_be_asked(c: TrainConfig) -> None:
     tasks = c.masking.tasks
     if "return" in tasks and c.dataset.returns.mode == "none":
         raise KeyMistake("masking.tasks", "task 'return' needs returns-to-go, but dataset.returns.mode is none")
-    for task, role in (("return", "return"), ("forward_dynamics", "action")):
+    for task, role in (("return", "return"), ("forward_dynamics", "action"), ("last_state", "action")):
         if task in tasks and role not in c.tokens.inputs:
             raise KeyMistake(
                 "masking.tasks", f"task '{task}' shows the {role}, but tokens.inputs has only {', '.join(c.tokens.inputs)}"
@@ -152,6 +158,8 @@ def tokens_have_inputs(c: TrainConfig) -> None:
     """Something must become a token, and bins need whole actions."""
     if not c.tokens.inputs:
         raise KeyMistake("tokens.inputs", "expected at least one of return, goal, prompt, state, action; found none")
+    if c.tokens.pieces and c.tokens.by == "dimension":
+        raise KeyMistake("tokens.pieces", "tokens.by=dimension makes every scalar a token already; leave one of them out")
     if c.tokens.by == "dimension" and c.head.action.kind == "bins":
         raise KeyMistake("head.action.kind", "bins span all action dimensions and cannot predict tokens of one dimension")
 
@@ -160,11 +168,13 @@ def heads_fit_factors(c: TrainConfig) -> None:
     """Regression is for numbers, classes are for classes."""
     discrete = c.env.discrete
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
-        fitting = ("auto", "categorical", "bins") if discrete else ("auto", "mse", "gaussian", "bins")
+        fitting = ("auto", "categorical", "bins") if discrete else NUMERIC_HEADS
         if head.kind not in fitting:
             nature = "discrete" if discrete else "continuous"
             problem = f"the {role} of env={c.env.name} is {nature}; expected {', '.join(fitting)}; found {head.kind}"
             raise KeyMistake(f"head.{role}.kind", problem)
+        if head.kind == "given_bins" and head.values is None:
+            raise KeyMistake(f"head.{role}.values", "kind=given_bins needs the values that cells may take, in rising order")
 
 
 def starts_from_one_run(c: TrainConfig) -> None:
@@ -229,6 +239,17 @@ def split_fits_episodes(c: TrainConfig | EvalConfig) -> None:
         raise KeyMistake("dataset.split", "fractions add up to more than 1")
 
 
+def labels_take_turns(c: TrainConfig) -> None:
+    """Alternating batches need both kinds of episodes, and no passes over all windows."""
+    unlabelled = c.dataset.unlabelled
+    if unlabelled.ratio is None:
+        return
+    if not unlabelled.keep:
+        raise KeyMistake("dataset.unlabelled.ratio", "dataset.unlabelled.keep=false leaves nothing to alternate with")
+    if c.experiment.num_prior_epochs is not None:
+        raise KeyMistake("dataset.unlabelled.ratio", "alternating batches have no epochs; give experiment.num_steps instead")
+
+
 def query_is_complete(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
     """A query has the target that it needs, and a history that fits the window."""
     query: Query | None = c.query
@@ -236,8 +257,13 @@ def query_is_complete(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
         return
     if query.name == "return" and query.target is None:
         raise KeyMistake("query.target", "query 'return' needs a target: a number, expert or nearest")
-    asked = {query.name} if isinstance(c, RolloutConfig) else {query.name, *c.evaluation.rollout}
-    if "return" not in asked and query.target is not None:
+    target = query.target
+    if isinstance(target, str) and target not in ("expert", "nearest") and re.fullmatch(r"\d+(\.\d+)?%", target) is None:
+        raise KeyMistake("query.target", f"expected a number, expert, nearest or a percentage such as 90%; found '{target}'")
+    if query.mode == "two_stage" and query.name not in ("bc", "return"):
+        raise KeyMistake("query.mode", f"two_stage plans for query=bc or return; found {query.name}")
+    asked = {query.name, *(c.evaluation.rollout if isinstance(c, TrainConfig) else ())}
+    if not asked & {"return", "return_two_stage"} and target is not None:
         raise KeyMistake("query.target", f"query '{query.name}' takes no target; found {query.target}")
     window = window_of(c) if isinstance(c, TrainConfig) else c.dataset.window
     if query.history is not None and query.history > window:
@@ -259,6 +285,7 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         name_is_a_folder,
         data_is_there,
         split_fits_episodes,
+        labels_take_turns,
         normalise_fits_factors,
         mixture_is_complete,
         attention_fits_model,

@@ -29,6 +29,7 @@ INTRODUCTION = {
   python run_on_env.py model.load_dir=train_runs/latest
   python run_on_env.py model.load_dir=train_runs/latest query=goal experiment.num_eval_eps=300
   python run_on_env.py model.load_dir=train_runs/latest query=return query.target=3.0
+  python run_on_env.py model.load_dir=train_runs/latest query=two_stage
   python run_on_env.py model.load_dir=train_runs/latest experiment.record_video=True
   python run_on_env.py -m model.load_dir=train_runs/latest query.mode=closed,open""",
 }
@@ -40,6 +41,7 @@ SETTINGS = {
   experiment.device=auto            auto | cpu | cuda | mps
   dataset.path=<folder or file>     recorded episodes instead of generated ones
   dataset.window=10                 timesteps per window
+  dataset.unlabelled.fraction=0.9   share of the training episodes that lack actions
   model.n_embd=128 model.n_layer=2  size of the model
   optimizer.lr=1e-4                 learning rate
   trainer.precision=bf16            on CPUs and GPUs that have it

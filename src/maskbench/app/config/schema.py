@@ -21,8 +21,9 @@ Positive = Annotated[float, Bound(above=0)]
 NonNegative = Annotated[float, Bound(least=0)]
 Fraction = Annotated[float, Bound(least=0, below=1)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-#: Rollout queries; ``goal_open`` plans once and plays the plan, the others ask again after every step.
-RolloutName = Literal["bc", "return", "goal", "goal_open"]
+#: Rollout queries; ``goal_open`` plans once and plays the plan, the others ask again after every step, those in two stages
+#: for the states ahead and then for the action.
+RolloutName = Literal["bc", "return", "goal", "goal_open", "bc_two_stage", "return_two_stage"]
 Seed = Annotated[int, Bound(least=0, most=2**32 - 1)]
 
 
@@ -110,9 +111,10 @@ class Query:
     """What the model is asked in a rollout."""
 
     name: TaskName
-    mode: Literal["closed", "open"]
+    mode: Literal["closed", "open", "two_stage"]
     history: CountOrNone | None
-    target: float | Literal["expert", "nearest"] | None
+    #: A number, ``expert``, ``nearest``, or a percentage of the range of the data's returns (``90%``).
+    target: float | str | None
     temperature: Positive
     greedy: bool
 

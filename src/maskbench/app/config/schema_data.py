@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskbench.app.config.decode import Bound
@@ -55,6 +55,17 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Training episodes that lack a factor (``maskbench.data.labels``); ``ratio`` is how batches take turns."""
+
+    factor: str
+    fraction: CountOrNone | Annotated[float, Bound(least=0, below=1)]
+    seed: Annotated[int, Bound(least=0)]
+    keep: bool
+    ratio: Count | None
+
+
+@dataclass(frozen=True)
 class Dataset:
     path: str | None
     format: str
@@ -65,6 +76,9 @@ class Dataset:
     window: Count
     sampling: Sampling
     place: Literal["auto", "ram", "mmap"]
+    # runs of earlier versions do not have these
+    normalise_floor: Annotated[float, Bound(least=0)] = 1e-4
+    unlabelled: Unlabelled = Unlabelled("action", 0, 0, True, None)
 
 
 @dataclass(frozen=True)
@@ -76,3 +90,4 @@ class Tokens:
     inputs: tuple[Literal["return", "goal", "prompt", "state", "action"], ...]
     factors: tuple[str, ...] | None
     split: tuple[str, ...]
+    pieces: Mapping[str, Count] = field(default_factory=dict)

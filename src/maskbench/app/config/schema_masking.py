@@ -20,6 +20,8 @@ TaskName = Literal[
     "forward_dynamics",
     "inverse_dynamics",
     "inverse_dynamics_action",
+    "last_state",
+    "action_between",
 ]
 Fraction = Annotated[float, Bound(above=0, below=1)]
 Share = Annotated[float, Bound(above=0, most=1)]
@@ -86,6 +88,28 @@ class ModalityMask(SchemeNode):
     target: ClassVar[str] = "maskbench.masking.random.ModalityMask"
 
     visible: tuple[Share, ...]
+    per: Per = "row"
+    predict: Predict = "all"
+
+
+@dataclass(frozen=True)
+class TokenMask(SchemeNode):
+    """Per token: MTM's FULL_RANDOM."""
+
+    target: ClassVar[str] = "maskbench.masking.random.TokenMask"
+
+    visible: tuple[Share, ...] | None = None
+    per: Per = "row"
+    predict: Predict = "all"
+
+
+@dataclass(frozen=True)
+class PatternMask(SchemeNode):
+    """One fixed pattern of MTM's specialists."""
+
+    target: ClassVar[str] = "maskbench.masking.mtm.PatternMask"
+
+    name: Literal["id", "fd", "bc", "rcbc", "goal", "goal_n", "bc_random"]
     per: Per = "row"
     predict: Predict = "all"
 

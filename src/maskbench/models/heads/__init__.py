@@ -8,12 +8,25 @@ from typing import Literal
 
 from maskbench.errors import ConfigError
 from maskbench.models.heads.base import Head, Net
+from maskbench.models.heads.binned import BinnedHead
 from maskbench.models.heads.bins import BinsHead
 from maskbench.models.heads.categorical import CategoricalHead
 from maskbench.models.heads.regression import GaussianHead, RegressionHead, Target
+from maskbench.tokens.codecs import BinCodec, GivenBins, UniformBins
 from maskbench.trajectory import Factor, TrajectorySpec
 
-__all__ = ["BinsHead", "CategoricalHead", "GaussianHead", "Head", "HeadChoice", "RegressionHead", "build_head", "build_heads"]
+__all__ = [
+    "BinnedHead",
+    "BinsHead",
+    "CategoricalHead",
+    "GaussianHead",
+    "Head",
+    "HeadChoice",
+    "RegressionHead",
+    "build_head",
+    "build_heads",
+    "input_codecs",
+]
 
 
 @dataclass(frozen=True)
@@ -21,10 +34,12 @@ class HeadChoice:
     """How the factors of one role are predicted.
 
     kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` on a discrete factor
-          is ``categorical`` with its focal weight: classes are bins already.
+          is ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the least
+          and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a class, in
+          its input as in its prediction (MTM).
     """
 
-    kind: Literal["auto", "mse", "gaussian", "categorical", "bins"] = "auto"
+    kind: Literal["auto", "mse", "gaussian", "categorical", "bins", "uniform_bins", "given_bins"] = "auto"
     target: Target = "raw"
     tanh: bool = False
     std: float | None = None
@@ -32,12 +47,13 @@ class HeadChoice:
     num_bins: int = 24
     offset_scale: float = 10.0
     predict_offsets: bool = True
+    values: tuple[float, ...] | None = None
 
 
 def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "linear", bias: bool = True) -> Head:
     """The head of one factor. Raises ConfigError where the kinds do not fit."""
     if factor.kind == "discrete":
-        if choice.kind in ("mse", "gaussian"):
+        if choice.kind in ("mse", "gaussian", "uniform_bins", "given_bins"):
             raise ConfigError(f"factor '{factor.name}' is discrete: its head must be 'categorical', not '{choice.kind}'")
         return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind == "bins" else 0.0, bias)
     if choice.kind == "categorical":
@@ -46,6 +62,10 @@ def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "line
         return BinsHead(
             factor, n_embd, net, choice.num_bins, choice.focal_gamma, choice.offset_scale, choice.predict_offsets, bias=False
         )
+    if choice.kind in ("uniform_bins", "given_bins"):
+        given = choice.kind == "given_bins"
+        codec = GivenBins(choice.values or ()) if given else UniformBins(factor.width, choice.num_bins)
+        return BinnedHead(factor, n_embd, codec, net, choice.focal_gamma, bias)
     if choice.kind == "gaussian":
         return GaussianHead(factor, n_embd, net, choice.std, choice.tanh, bias)
     return RegressionHead(factor, n_embd, net, choice.target, choice.tanh, bias)
@@ -56,3 +76,8 @@ def build_heads(
 ) -> dict[str, Head]:
     """One head per factor of ``spec``; ``choices`` by role, ``auto`` where a role is not named."""
     return {f.name: build_head(f, n_embd, choices.get(f.role, HeadChoice()), net, bias) for f in spec}
+
+
+def input_codecs(heads: Mapping[str, Head]) -> dict[str, BinCodec]:
+    """The bins of continuous factors that enter the model as classes."""
+    return {name: head.codec for name, head in heads.items() if isinstance(head, BinnedHead)}
