@@ -280,3 +280,15 @@ def test_heteromodal_training_plans_in_two_stages_and_its_states_can_be_exported
         np.testing.assert_allclose(file["representation"][:500], encoder(rows).numpy(), atol=1e-5)
     card = json.loads((tmp_path / "states.json").read_text())
     assert card["encoded"]["content_hash"] == store.card.content_hash
+
+
+def test_the_published_cloning_run_lands_in_the_papers_bands_and_above_every_floor(tmp_path: Path) -> None:
+    run("train.py", "paper=unimask/doorkey/bc", "hydra.run.dir=run", cwd=tmp_path)
+    rows = [r for r in table(tmp_path / "run" / "evaluation" / "task_losses.csv") if r["factor"] == "total"]
+    loss = {r["task"]: float(r["loss"]) for r in rows}
+    assert len(loss) == 8
+    assert 1.05 < loss["bc"] < 1.14
+    assert 6.8 < loss["past"] < 7.8
+    assert 6.5 < loss["future"] < 7.5
+    assert 5.3 < loss["forward_dynamics"] < 6.1
+    assert all(float(r["loss"]) > float(r["floor"]) for r in rows)
