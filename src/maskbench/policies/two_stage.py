@@ -9,6 +9,8 @@ them; the second is inverse dynamics, which takes few.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from maskbench.errors import ConfigError
@@ -54,7 +56,7 @@ def foresee(model: SequenceModel, window: Window, masks: MaskSet) -> tuple[Windo
     always = torch.ones(window.batch, window.length, dtype=torch.bool, device=masks.visible.device)
     known = {role: always for role in roles}
     visible = cells(layout, known, window.batch, masks.visible.device) & _fillable(model, masks)
-    return Window(values, window.valid), MaskSet(visible, masks.predict, masks.attend, layout.num_tokens)
+    return replace(window, values=values), MaskSet(visible, masks.predict, masks.attend, layout.num_tokens)
 
 
 def _fillable(model: SequenceModel, masks: MaskSet) -> torch.Tensor:
