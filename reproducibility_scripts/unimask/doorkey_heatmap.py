@@ -26,7 +26,8 @@ from maskbench.reports.average import over_seeds
 from maskbench.reports.claims import published
 from maskbench.reports.collect import Matrix, Run, task_matrix
 from maskbench.reports.comparison import Key, Ordering, comparison_table, ordering_table
-from maskbench.reports.figures import heatmap, png
+from maskbench.reports.figures import heatmap
+from maskbench.reports.style import png
 from maskbench.reports.tables import Cell, Measured, Table, matrix_table
 
 #: Task -> label in the figure.

@@ -27,7 +27,8 @@ from maskbench.reports.average import acted
 from maskbench.reports.claims import published
 from maskbench.reports.collect import Run
 from maskbench.reports.comparison import Key, Ordering, comparison_table, ordering_table
-from maskbench.reports.figures import grouped_bars, png
+from maskbench.reports.figures import grouped_bars
+from maskbench.reports.style import png
 from maskbench.reports.tables import Measured
 
 CONTEXTS = (5, 10)

@@ -29,7 +29,8 @@ from maskbench.app.config.folder import config_folder
 from maskbench.app.config.help import options
 from maskbench.reports.average import acted
 from maskbench.reports.collect import RolloutResult, Run
-from maskbench.reports.figures import png, rollout_bars
+from maskbench.reports.figures import rollout_bars
+from maskbench.reports.style import png
 from maskbench.reports.tables import Cell, Measured, Table
 
 SEEDS = {"quick": 2, "full": 5}

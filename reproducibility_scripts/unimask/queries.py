@@ -28,7 +28,8 @@ from maskbench.envs.doorkey.oracle import Oracle
 from maskbench.masking.scheme import MaskSet
 from maskbench.policies.imagine import backwards, imagine
 from maskbench.policies.queries import Query
-from maskbench.reports.figures import grid_beliefs, grid_paths, png
+from maskbench.reports.plane import grid_beliefs, grid_paths
+from maskbench.reports.style import png
 from maskbench.rollout.plan import EpisodePlan, PlanRow
 from maskbench.rollout.runner import RolloutRunner
 from maskbench.trajectory import Window

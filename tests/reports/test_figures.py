@@ -8,10 +8,10 @@ import pytest
 from tests.reports.demo import TASKS, write_run
 
 from maskbench.errors import ConfigError, DataError
-from maskbench.reports import figures
+from maskbench.reports import figures, plane, style
 from maskbench.reports.claims import claims_matrix, published
 from maskbench.reports.collect import Curve, Matrix, Run, collect
-from maskbench.reports.figures import DARK, LIGHT, Theme
+from maskbench.reports.style import DARK, LIGHT, Theme
 from maskbench.reports.tables import Measured
 
 
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_pictures_have_the_background_of_their_theme_and_leave_no_global_style(run: Run, theme: Theme) -> None:
     before = dict(matplotlib.rcParams)
-    picture = imageio.imread(io.BytesIO(figures.png(figures.task_bars(run.task_losses, theme))))
+    picture = imageio.imread(io.BytesIO(style.png(figures.task_bars(run.task_losses, theme))))
     assert picture[0, 0, :3].tolist() == [int(theme.background[i : i + 2], 16) for i in (1, 3, 5)]
     assert dict(matplotlib.rcParams) == before
 
@@ -79,7 +79,7 @@ def test_rollout_bars_have_a_panel_a_metric_and_grey_references(run: Run) -> Non
 
 def test_trajectories_are_counted_by_group() -> None:
     path = np.cumsum(np.ones((5, 2)), 0)
-    axes = figures.trajectories({"up": [path, path + 1], "down": [-path]}, behind=[path]).axes[0]
+    axes = plane.trajectories({"up": [path, path + 1], "down": [-path]}, behind=[path]).axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["up (2)", "down (1)"]
 
 
@@ -107,7 +107,7 @@ WALLS[2, 1:] = True
 
 def test_walks_are_drawn_in_one_panel_a_query_with_what_was_asked_for():
     walk = np.array([[0, 0], [0, 1], [1, 1]])
-    figure = figures.grid_paths({"bc": [walk, walk], "goal": [walk]}, WALLS, {"goal": np.array([[3, 3]])})
+    figure = plane.grid_paths({"bc": [walk, walk], "goal": [walk]}, WALLS, {"goal": np.array([[3, 3]])})
     left, right = figure.axes
     assert [len(a.collections) for a in (left, right)] == [2, 1]
     first, second = (c.get_segments()[0] for c in left.collections)
@@ -121,6 +121,6 @@ def test_walks_are_drawn_in_one_panel_a_query_with_what_was_asked_for():
 def test_beliefs_write_out_the_probabilities_that_matter():
     sure = np.zeros((4, 4))
     sure[3, 0], sure[0, 1] = 0.96, 0.04
-    figure = figures.grid_beliefs({"model": [sure], "exact": [sure]}, ["t = 1"], WALLS, {"s0": (0, 0)})
+    figure = plane.grid_beliefs({"model": [sure], "exact": [sure]}, ["t = 1"], WALLS, {"s0": (0, 0)})
     for axes in figure.axes:
         assert sorted((t.get_text(), *map(round, t.get_position())) for t in axes.texts) == [("0.96", 3, 0), ("s0", 0, 0)]

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from maskbench.errors import ConfigError, DataError
 from maskbench.reports.collect import Curve, Matrix, RolloutResult, TaskLoss
+from maskbench.reports.style import LIGHT, Theme, canvas, set_title
 from maskbench.reports.tables import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of one page background. ``palette`` tells series apart, also for colour-blind readers (Okabe-Ito, adjusted)."""
-
-    background: str
-    ink: str
-    muted: str
-    grid: str
-    palette: tuple[str, ...]
-
-
-LIGHT = Theme("#ffffff", "#1c2430", "#6b7585", "#e4e8ee", ("#2f6fdb", "#d9622b", "#1f9373", "#a9489b", "#b98a11", "#55a3d8"))
-DARK = Theme("#151a21", "#e6eaf0", "#95a0b0", "#2b333e", ("#6ea0ff", "#f08a57", "#4cc5a0", "#d67fca", "#dcb54a", "#86c8f0"))
 
 #: Policies that results are compared with, drawn in grey.
 REFERENCES = ("random", "zero", "replay", "data", "bc")
@@ -51,12 +35,12 @@ def learning_curves(curves: Mapping[str, Curve], theme: Theme = LIGHT, most: int
     if not chosen:
         raise ConfigError("no curves to draw")
     columns = min(len(chosen), 3)
-    with _canvas(theme, 3.4 * max(columns, 2), 2.7 * math.ceil(len(chosen) / columns)) as figure:
+    with canvas(theme, 3.4 * max(columns, 2), 2.7 * math.ceil(len(chosen) / columns)) as figure:
         grid = figure.subplots(math.ceil(len(chosen) / columns), columns, squeeze=False)
         for axes in grid.flat[len(chosen) :]:
             axes.set_visible(False)
         for axes, quantity in zip(grid.flat, chosen, strict=False):
-            _title(axes, quantity.removesuffix("/total").replace("_", " "))
+            set_title(axes, quantity.removesuffix("/total").replace("_", " "))
             for name in panels[quantity]:
                 train = name.startswith("train/")
                 colour = theme.muted if train and len(panels[quantity]) > 1 else theme.palette[0]
@@ -104,7 +88,7 @@ def heatmap(
     else:
         tint = matrix.normalised()
     high, wide = numbers.shape
-    with _canvas(theme, 1.9 + 0.82 * wide, 1.5 + 0.42 * high) as figure:
+    with canvas(theme, 1.9 + 0.82 * wide, 1.5 + 0.42 * high) as figure:
         import matplotlib
 
         axes = figure.subplots()
@@ -127,7 +111,7 @@ def heatmap(
             axes.axhline(matrix.rows.index(row) - 0.5, color=theme.background, lw=6)
         axes.set_xlabel(column_label, labelpad=8)
         axes.set_ylabel(row_label, labelpad=8)
-        _title(axes, matrix.title)
+        set_title(axes, matrix.title)
         bar = figure.colorbar(image, ax=axes, pad=0.02, fraction=0.04, extend="max" if np.nanmax(tint) > top else "neither")
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=0)
@@ -140,9 +124,9 @@ def task_bars(losses: Sequence[TaskLoss], theme: Theme = LIGHT) -> Figure:
     totals = [x for x in losses if x.factor == "total"]
     if not totals:
         raise ConfigError("no total task losses to draw")
-    with _canvas(theme, 7.2, 1.0 + 0.42 * len(totals)) as figure:
+    with canvas(theme, 7.2, 1.0 + 0.42 * len(totals)) as figure:
         axes = figure.subplots()
-        _title(axes, "Loss by task")
+        set_title(axes, "Loss by task")
         places = np.arange(len(totals))
         axes.barh(places, [x.loss for x in totals], height=0.56, color=theme.palette[0])
         _whiskers(axes, [(x.loss, x.low, x.high) for x in totals], theme)
@@ -171,10 +155,10 @@ def rollout_bars(results: Sequence[RolloutResult], metrics: Sequence[str] | None
     queries = list(dict.fromkeys(r.query for r in results))
     keys = list(dict.fromkeys((r.query, r.policy) for r in results))
     found = {(r.query, r.policy, r.metric): r for r in results}
-    with _canvas(theme, 2.0 + 2.9 * len(metrics), 1.1 + 0.36 * len(keys)) as figure:
+    with canvas(theme, 2.0 + 2.9 * len(metrics), 1.1 + 0.36 * len(keys)) as figure:
         panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for axes, metric in zip(panels, metrics, strict=True):
-            _title(axes, metric.replace("_", " "))
+            set_title(axes, metric.replace("_", " "))
             values = [found.get((*key, metric)) for key in keys]
             colours = [theme.muted if p in REFERENCES else theme.palette[queries.index(q) % 6] for q, p in keys]
             axes.barh(range(len(keys)), [0 if r is None else r.value for r in values], height=0.56, color=colours)
@@ -200,11 +184,11 @@ def grouped_bars(
     rows, columns = (list(dict.fromkeys(key[i] for key in values)) for i in (0, 1))
     if not rows:
         raise ConfigError(f"no values to draw for '{title}'")
-    with _canvas(theme, 2.2 + 2.1 * len(columns), 1.4 + 0.34 * len(rows)) as figure:
+    with canvas(theme, 2.2 + 2.1 * len(columns), 1.4 + 0.34 * len(rows)) as figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
         panels = figure.subplots(1, len(columns), squeeze=False, sharey=True, sharex=True)[0]
         for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
-            _title(axes, column)
+            set_title(axes, column)
             found = [values.get((row, column)) for row in rows]
             colour = theme.palette[i % len(theme.palette)]
             axes.barh(range(len(rows)), [0 if m is None else m.value for m in found], height=0.6, color=colour, alpha=0.85)
@@ -220,166 +204,6 @@ def grouped_bars(
         if any(axes.get_legend_handles_labels()[1] for axes in panels):
             figure.legend(loc="outside upper right")
     return figure
-
-
-def trajectories(
-    paths: Mapping[str, Sequence[np.ndarray]], theme: Theme = LIGHT, *, behind: Sequence[np.ndarray] = (), title: str = ""
-) -> Figure:
-    """Plane curves ``(length, 2)``, one colour a group (a mode), each with a dot where it ends; ``behind`` = demonstrations."""
-    with _canvas(theme, 5.2, 4.6) as figure:
-        axes = figure.subplots()
-        _title(axes, title)
-        for path in behind:
-            axes.plot(*path.T, color=theme.muted, lw=0.8, alpha=0.35, zorder=1)
-        for i, (name, group) in enumerate(paths.items()):
-            colour = theme.palette[i % len(theme.palette)]
-            fade = max(0.25, min(0.9, 12 / max(len(group), 1)))
-            for path in group:
-                axes.plot(*path.T, color=colour, lw=1.3, alpha=fade, zorder=2)
-                axes.plot(*path[-1], "o", color=colour, ms=3, alpha=fade, zorder=3)
-            axes.plot([], [], color=colour, lw=2.4, label=f"{name} ({len(group)})")
-        axes.set_aspect("equal")
-        if len(paths) > 1:
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-def grid_paths(
-    panels: Mapping[str, Sequence[np.ndarray]],
-    walls: np.ndarray,
-    marks: Mapping[str, np.ndarray] | None = None,
-    theme: Theme = LIGHT,
-    jitter: float = 0.16,
-) -> Figure:
-    """Walks over a gridworld, one panel a query, each walk moved a little so that equal ones stay apart (uniMASK Figure 4).
-
-    panels: per panel walks ``(length, 2)`` of integer (x, y) from 0, y downwards; darker is later.
-    walls:  ``(width, height)`` bool.
-    marks:  per panel the cells ``(n, 2)`` that were asked for.
-    """
-    from matplotlib.collections import LineCollection
-    from matplotlib.colors import LinearSegmentedColormap
-
-    rng, wide = np.random.default_rng(0), len(panels)
-    shades = LinearSegmentedColormap.from_list("time", [theme.palette[5], theme.palette[0], theme.palette[3]])
-    with _canvas(theme, 2.3 * max(wide, 2), 2.7) as figure:
-        for axes, (name, walks) in zip(figure.subplots(1, wide, squeeze=False)[0], panels.items(), strict=True):
-            _cells(axes, walls, theme)
-            _title(axes, name)
-            for walk in walks:
-                path = np.asarray(walk, float) + rng.uniform(-jitter, jitter, 2) + rng.uniform(-0.05, 0.05, np.shape(walk))
-                lines = LineCollection(list(np.stack([path[:-1], path[1:]], 1)), cmap=shades, lw=1.0, alpha=0.6)
-                lines.set_array(np.arange(len(path) - 1))
-                axes.add_collection(lines)
-                axes.plot(*path[0], "o", color=theme.muted, ms=2.5)
-                axes.plot(*path[-1], "o", color=theme.palette[3], ms=2.5)
-            for x, y in (marks or {}).get(name, ()):
-                _frame(axes, x, y, theme)
-    return figure
-
-
-def grid_beliefs(
-    rows: Mapping[str, Sequence[np.ndarray]],
-    columns: Sequence[str],
-    walls: np.ndarray,
-    given: Mapping[str, tuple[int, int]] | None = None,
-    theme: Theme = LIGHT,
-) -> Figure:
-    """Distributions over the cells of a gridworld, one row a source, one column a timestep (uniMASK Figure 6).
-
-    rows:  per source one ``(width, height)`` distribution a column; probabilities from 0.05 on are written out.
-    walls: ``(width, height)`` bool.
-    given: labelled cells that were known, drawn as rings in every panel.
-    """
-    from matplotlib.colors import LinearSegmentedColormap
-
-    shades = LinearSegmentedColormap.from_list("mass", [theme.background, theme.palette[0]])
-    with _canvas(theme, 0.6 + 1.9 * len(columns), 0.3 + 2.1 * len(rows)) as figure:
-        grid = figure.subplots(len(rows), len(columns), squeeze=False)
-        for i, (name, beliefs) in enumerate(rows.items()):
-            for axes, column, belief in zip(grid[i], columns, beliefs, strict=True):
-                _cells(axes, walls, theme)
-                axes.imshow(np.ma.masked_array(belief.T, walls.T), cmap=shades, vmin=0, vmax=1, zorder=0)
-                for x, y in np.argwhere(belief >= 0.05):
-                    ink = theme.background if belief[x, y] > 0.6 else theme.ink
-                    axes.text(x, y, f"{belief[x, y]:.2f}", ha="center", va="center", fontsize=7.5, color=ink)
-                for label, (x, y) in (given or {}).items():
-                    _frame(axes, x, y, theme)
-                    axes.text(x - 0.34, y - 0.34, label, fontsize=7, color=theme.palette[1], ha="left", va="top")
-                if i == 0:
-                    _title(axes, column)
-            grid[i, 0].set_ylabel(name, labelpad=8)
-    return figure
-
-
-def _frame(axes: Axes, x: int, y: int, theme: Theme) -> None:
-    """A square just inside one cell."""
-    near, far = -0.42, 0.42
-    axes.plot(
-        x + np.array([near, far, far, near, near]), y + np.array([near, near, far, far, near]), color=theme.palette[1], lw=1.8
-    )
-
-
-def _cells(axes: Axes, walls: np.ndarray, theme: Theme) -> None:
-    """An empty grid: its walls filled, y downwards."""
-    wide, high = walls.shape
-    axes.set(xlim=(-0.5, wide - 0.5), ylim=(high - 0.5, -0.5), aspect="equal")
-    axes.set_xticks(np.arange(wide + 1) - 0.5, [])
-    axes.set_yticks(np.arange(high + 1) - 0.5, [])
-    axes.tick_params(length=0)
-    for x, y in np.argwhere(walls):
-        axes.fill([x - 0.5, x + 0.5, x + 0.5, x - 0.5], [y - 0.5, y - 0.5, y + 0.5, y + 0.5], color=theme.muted, zorder=1)
-
-
-def png(figure: Figure, dpi: int = 160) -> bytes:
-    """The figure as a PNG file."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi, facecolor=figure.get_facecolor())
-    return out.getvalue()
-
-
-@contextmanager
-def _canvas(theme: Theme, wide: float, high: float) -> Iterator[Figure]:
-    """A figure of the house style (inches); no pyplot, hence no global state and no display."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "figure.constrained_layout.w_pad": 0.12,
-        "figure.constrained_layout.h_pad": 0.1,
-        "figure.constrained_layout.wspace": 0.04,
-        "figure.facecolor": theme.background,
-        "axes.facecolor": theme.background,
-        "axes.edgecolor": theme.grid,
-        "axes.labelcolor": theme.muted,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "grid.color": theme.grid,
-        "grid.linewidth": 0.8,
-        "text.color": theme.ink,
-        "xtick.color": theme.grid,
-        "ytick.color": theme.grid,
-        "xtick.labelcolor": theme.muted,
-        "ytick.labelcolor": theme.muted,
-        "xtick.major.size": 3,
-        "ytick.major.size": 0,
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "legend.frameon": False,
-        "legend.fontsize": 8.5,
-        "legend.labelcolor": theme.muted,
-        "lines.solid_capstyle": "round",
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(wide, high), layout="constrained")
-        yield figure
-        figure.draw_without_rendering()  # ticks are made when drawn: make them while the style holds
-
-
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=10.5, fontweight="bold", pad=9)
 
 
 def _horizontal(axes: Axes, names: Sequence[str]) -> None:

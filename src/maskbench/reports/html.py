@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskbench.reports import figures
 from maskbench.reports.collect import Run, collect
-from maskbench.reports.figures import DARK, LIGHT, Theme
+from maskbench.reports.style import DARK, LIGHT, Theme, png
 from maskbench.reports.tables import Cell, Table, rollout_table, show, task_loss_table
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _facts(title: str, values: Mapping[str, Any]) -> str:
 
 
 def _figure(alt: str, draw: Callable[[Theme], Figure]) -> str:
-    light, dark = (_data("png", figures.png(draw(theme))) for theme in (LIGHT, DARK))
+    light, dark = (_data("png", png(draw(theme))) for theme in (LIGHT, DARK))
     return (
         f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img alt="{html.escape(alt)}" src="{light}"></picture></figure>'

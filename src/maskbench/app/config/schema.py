@@ -96,7 +96,7 @@ class Trainer:
     devices: Count
     early_stop_patience: Count | None
     profile: bool
-    stack_seeds: Literal["auto"] | bool
+    stack_seeds: Literal["auto"] | bool = "auto"
 
 
 @dataclass(frozen=True)
