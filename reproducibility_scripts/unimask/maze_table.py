@@ -26,7 +26,7 @@ from maskbench.app.campaign import Campaign
 from maskbench.reports.average import acted
 from maskbench.reports.claims import published
 from maskbench.reports.collect import Run
-from maskbench.reports.comparison import Key, Ordering, comparison_table, ordering_table
+from maskbench.reports.comparison import Key, Ordering, comparison_table, ordering_table, verdicts
 from maskbench.reports.figures import grouped_bars
 from maskbench.reports.style import png
 from maskbench.reports.tables import Measured
@@ -120,7 +120,7 @@ def report(results: Mapping[str, Sequence[Run]], size: str, folder: Path, consol
     title = f"Return in maze2d-{size} by context and query"
     figure = grouped_bars(title, ours, marks=paper, mark_label="paper", unit="return")
     (folder / "maze_table.png").write_bytes(png(figure))
-    for table in (compared, judged):
+    for table in (compared, verdicts(judged)):
         console.print(table.to_rich())
     console.print(f"figures and tables: {folder}")
 

@@ -20,6 +20,7 @@ def test_an_ordering_counts_pairs_and_allows_ties_within_its_tolerance() -> None
     assert strict.judge(values, lower_is_better=True) == (1, 2, [(A, B)])
     assert strict.holds(values, True) is False
     assert Ordering("tied counts", strict.pairs, tolerance=0.02).holds(values, True) is True
+    assert Ordering("tied counts", strict.pairs, margin=0.02).holds(values, True) is True
     assert Ordering("most", strict.pairs, needed=1).holds(values, True) is True
     assert strict.holds({A: 3.0, B: 1.0, C: 2.0}, lower_is_better=False) is True
 

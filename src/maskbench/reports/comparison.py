@@ -17,20 +17,23 @@ Key = tuple[str, str]
 class Ordering:
     """A sentence of a paper as pairs of cells: the first of each pair should be better than the second, or as good.
 
-    tolerance: a pair counts as tied where the first is worse by at most this fraction of the second.
+    tolerance: a pair counts as tied where the first is worse by at most this fraction of the second,
+    margin:    or by at most this much.
     needed:    pairs that must hold for the sentence to hold; None = all.
     """
 
     statement: str
     pairs: tuple[tuple[Key, Key], ...]
     tolerance: float = 0.0
+    margin: float = 0.0
     needed: int | None = None
 
     def judge(self, values: Mapping[Key, float], lower_is_better: bool) -> tuple[int, int, list[tuple[Key, Key]]]:
         """Pairs that hold, pairs that could be judged, and those that fail."""
         known = [(a, b) for a, b in self.pairs if math.isfinite(values.get(a, math.nan) + values.get(b, math.nan))]
         sign = 1.0 if lower_is_better else -1.0
-        failing = [(a, b) for a, b in known if sign * (values[a] - values[b]) > self.tolerance * abs(values[b])]
+        behind = {(a, b): sign * (values[a] - values[b]) for a, b in known}
+        failing = [(a, b) for a, b in known if behind[a, b] > max(self.tolerance * abs(values[b]), self.margin)]
         return len(known) - len(failing), len(known), failing
 
     def holds(self, values: Mapping[Key, float], lower_is_better: bool) -> bool | None:
@@ -68,6 +71,11 @@ def ordering_table(
         counts = (f"{theirs[0]} of {theirs[1]}" if theirs[1] else "", f"{good} of {known}")
         rows.append((o.statement, f"{needed} of {len(o.pairs)}", *counts, verdict, where))
     return Table(title, ("ordering", "needed", "paper", "ours", "verdict", "where ours fails"), tuple(rows))
+
+
+def verdicts(table: Table) -> Table:
+    """An ``ordering_table`` without its details, so that it fits a terminal."""
+    return Table(table.title, ("ordering", "paper", "ours", "verdict"), tuple((r[0], *r[2:5]) for r in table.rows))
 
 
 def _claimed(claim: Claim) -> Measured:

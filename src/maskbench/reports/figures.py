@@ -68,6 +68,7 @@ def heatmap(
     theme: Theme = LIGHT,
     *,
     rule_above: Sequence[str] = (),
+    floor_row: str | None = None,
     row_label: str = "Training task",
     column_label: str = "Evaluation task",
     limit: float = 1.5,
@@ -76,7 +77,8 @@ def heatmap(
 
     shown: ``normalised`` = divided by the column's best; ``raw``; ``excess`` = minus the floor. ``raw`` and ``excess`` keep the
            colours of the normalised values, because columns differ in scale.
-    rule_above: rows with a rule above them. limit: normalised value of the darkest colour.
+    rule_above: rows with a rule above them. floor_row: name of one more row, the floor. limit: normalised value of the darkest
+    colour.
     """
     numbers = {"normalised": matrix.normalised, "raw": lambda: matrix.values, "excess": matrix.excess}[shown]()
     if shown == "excess":
@@ -87,6 +89,11 @@ def heatmap(
         tint = numbers / best
     else:
         tint = matrix.normalised()
+    rows = list(matrix.rows)
+    if floor_row is not None:
+        floor = matrix.values - matrix.excess()
+        rows.append(floor_row)
+        numbers, tint = np.vstack([numbers, floor[:1]]), np.vstack([tint, np.full_like(floor[:1], np.nan)])
     high, wide = numbers.shape
     with canvas(theme, 1.9 + 0.82 * wide, 1.5 + 0.42 * high) as figure:
         import matplotlib
@@ -94,13 +101,14 @@ def heatmap(
         axes = figure.subplots()
         colours = matplotlib.colormaps["viridis_r"]
         top = limit if shown != "excess" else max(limit, float(np.nanpercentile(tint, 80)))
-        image = axes.imshow(np.minimum(tint, top), cmap=colours, vmin=1.0, vmax=top, aspect="auto")
+        image = axes.imshow(np.minimum(tint, top), cmap=colours, vmin=1.0, vmax=top, aspect="auto")  # blank where NaN
         for i, j in np.argwhere(np.isfinite(numbers)):
             r, g, b, _ = colours((min(tint[i, j], top) - 1.0) / (top - 1.0))
             dark = 0.299 * r + 0.587 * g + 0.114 * b < 0.55
-            axes.text(j, i, _digits(numbers[i, j]), ha="center", va="center", fontsize=9, color="white" if dark else "#10161f")
+            ink = theme.ink if np.isnan(tint[i, j]) else "white" if dark else "#10161f"
+            axes.text(j, i, _digits(numbers[i, j]), ha="center", va="center", fontsize=9, color=ink)
         axes.set_xticks(range(wide), matrix.columns)
-        axes.set_yticks(range(high), matrix.rows)
+        axes.set_yticks(range(high), rows)
         axes.set_xticks(np.arange(wide - 1) + 0.5, minor=True)
         axes.set_yticks(np.arange(high - 1) + 0.5, minor=True)
         axes.grid(False)
