@@ -36,13 +36,13 @@ QUERIES = {"bc": "BC", "return": "RC"}
 #: Row of the table -> the preset that answers each column; one preset for both where a model is shared.
 ROWS = {
     "Single-task": ("bc", "return"),
-    "Multi-task": ("multitask", "multitask"),
-    "Multi-task + finetune": ("multitask_finetune_bc", "multitask_finetune_return"),
     "Random mask": ("random", "random"),
     "Random mask + finetune": ("random_finetune_bc", "random_finetune_return"),
-    "MLP": ("mlp_bc", "mlp_return"),
-    "Decision Transformer": ("dt_bc", "dt_return"),
     "Decision-GPT": ("gpt_bc", "gpt_return"),
+    "MLP": ("mlp_bc", "mlp_return"),
+    "Multi-task": ("multitask", "multitask"),
+    "Multi-task + finetune": ("multitask_finetune_bc", "multitask_finetune_return"),
+    "Decision Transformer": ("dt_bc", "dt_return"),
 }
 #: Published steps at K=5; half as many at K=10 (spec unimask 3.6).
 STEPS, FINETUNE_STEPS = 720_000, 216_000
