@@ -200,7 +200,7 @@ def as_published(store: EpisodeStore) -> dict[str, list[Tensor]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def training(published: Published, name: str, steps: int, repeats: int) -> Result:
+def training(published: Published, name: str, steps: int, repeats: int, compiled: bool = False) -> Result:
     """The published training loop over its own epochs, and ours for as many updates of the same size."""
     size, environment = TRAINING[name], DoorKey()
     store = EpisodeStore.from_episodes(environment.spec, environment.generate(EPISODES, SEED))
@@ -225,8 +225,12 @@ def training(published: Published, name: str, steps: int, repeats: int) -> Resul
     sampler = WindowSampler(store, LENGTH, size.batch, SEED, factors=layout.spec.names, by="length")
     bank = TaskBank(sampler.batch(0), {})
     problem = MaskedProblem(sampler, size.scheme(), Objective({"return": 0.0}), bank, size.batch, SEED)
-    for label, precision in (("maskbench", "fp32"), ("bf16", "bf16")):
-        options: dict[str, Any] = {"precision": precision, "log_every": 50, "checkpoint_seconds": None, "progress": False}
+    sides = [("maskbench", "fp32", False), ("bf16", "bf16", False)]
+    if compiled:
+        sides += [("compile", "fp32", True), ("compile + bf16", "bf16", True)]
+    for label, precision, compile in sides:
+        options: dict[str, Any] = {"log_every": 50, "checkpoint_seconds": None, "progress": False}
+        options |= {"precision": precision, "compile": compile}
         fit = Trainer(steps, device="cpu", grad_clip=0.5, **options)
         network = size.encoder(layout).train()
         ways[label] = seconds(partial(_fit, fit, network, problem))
@@ -331,9 +335,7 @@ def gridworld_rollouts(published: Published, episodes: int, repeats: int) -> Res
     scaling = Normaliser.identity(spec)
 
     def ours(slots: int) -> None:
-        policy = partial(
-            ModelPolicy, network, spec, scaling, query, "bidirectional", "none", LENGTH, slots, ReturnUnits()
-        )
+        policy = partial(ModelPolicy, network, spec, scaling, query, "bidirectional", "none", LENGTH, slots, ReturnUnits())
         RolloutRunner(environment, policy, num_slots=slots, progress=False).run(plan)
 
     ways: dict[str, Callable[[], float | None]] = {
@@ -352,6 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
     parser.add_argument("--steps", type=int, default=40, help="updates per turn")
     parser.add_argument("--episodes", type=int, default=64, help="episodes per turn")
     parser.add_argument("--horizon", type=int, default=50, help="their steps, in the maze")
+    parser.add_argument("--compiled", action="store_true", help="also train with trainer.compile=true (a minute to compile)")
     parser.add_argument("--json", type=Path, help="also write the results here")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -364,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         elif name == "gridworld rollouts":
             result = gridworld_rollouts(published, chosen.episodes, chosen.repeats)
         else:
-            result = training(published, name, chosen.steps, chosen.repeats)
+            result = training(published, name, chosen.steps, chosen.repeats, chosen.compiled)
         results.append(result)
         for way, rate in result.rates.items():
             low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
