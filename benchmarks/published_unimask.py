@@ -362,6 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
     for name in (*TRAINING, "rollouts", "gridworld rollouts"):
         if chosen.only not in (None, name):
             continue
+        if chosen.only is None and name == "gridworld rollouts" and find_spec("gym_minigrid") is None:
+            console.print(f"{name} left out: no gym_minigrid", highlight=False)
+            continue
         if name == "rollouts":
             result = rollouts(published, chosen.episodes, chosen.horizon, chosen.repeats)
         elif name == "gridworld rollouts":
