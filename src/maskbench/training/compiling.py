@@ -20,7 +20,7 @@ def compile_model(model: nn.Module, device: torch.device, graphs: bool) -> None:
     if device.type == "cuda":
         model.compile(mode="reduce-overhead" if graphs else "default")
         return
-    trunks = [m for m in model.modules() if isinstance(m, Transformer)]
+    trunks: list[nn.Module] = [m for m in model.modules() if isinstance(m, Transformer)]
     for part in trunks or [model]:
         part.compile(dynamic=False)
 
