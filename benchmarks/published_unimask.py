@@ -87,6 +87,7 @@ class Size:
 
 TRAINING = {"multi-task": Size("all_w_dyna", 32, 3, 4, 250), "random masks": Size("rnd", 128, 2, 8, 100)}
 MAZE = Size("rnd", 128, 4, 16, 100, 0.0)
+GRIDWORLD = Size("rnd", 128, 2, 8, 100, 0.0)
 
 
 class Published:
@@ -131,6 +132,14 @@ class Published:
         }
         chosen = [n for n in rules if n != "rnd"] if code == "all_w_dyna" else [code]
         return tuple(self.modules["utils"].imdict(rules[n] | {"logging_name": n}) for n in chosen)
+
+    def gridworld(self) -> tuple[ModuleType, Any]:
+        """Its rollouts in the gridworld, and the gridworld that they play in."""
+        if find_spec("gym_minigrid") is None:
+            raise SystemExit("the published gridworld needs gym 0.21.0 and gym-minigrid 1.0.3: see benchmarks/README.md")
+        with silent():
+            inference = import_module("uniMASK.envs.minigrid.inference")
+            return inference, import_module("uniMASK.envs.minigrid.env").make_env("key")
 
     def trainer_of(self, size: Size, weights: dict[str, float], loss: str, widths: int, **options: Any) -> Any:
         """Its ``Trainer`` around its model; ``widths`` columns in a token."""
@@ -191,7 +200,7 @@ def as_published(store: EpisodeStore) -> dict[str, list[Tensor]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def training(published: Published, name: str, steps: int, repeats: int) -> Result:
+def training(published: Published, name: str, steps: int, repeats: int, compiled: bool = False) -> Result:
     """The published training loop over its own epochs, and ours for as many updates of the same size."""
     size, environment = TRAINING[name], DoorKey()
     store = EpisodeStore.from_episodes(environment.spec, environment.generate(EPISODES, SEED))
@@ -216,8 +225,12 @@ def training(published: Published, name: str, steps: int, repeats: int) -> Resul
     sampler = WindowSampler(store, LENGTH, size.batch, SEED, factors=layout.spec.names, by="length")
     bank = TaskBank(sampler.batch(0), {})
     problem = MaskedProblem(sampler, size.scheme(), Objective({"return": 0.0}), bank, size.batch, SEED)
-    for label, precision in (("maskbench", "fp32"), ("bf16", "bf16")):
-        options: dict[str, Any] = {"precision": precision, "log_every": 50, "checkpoint_seconds": None, "progress": False}
+    sides = [("maskbench", "fp32", False), ("bf16", "bf16", False)]
+    if compiled:
+        sides += [("compile", "fp32", True), ("compile + bf16", "bf16", True)]
+    for label, precision, compile in sides:
+        options: dict[str, Any] = {"log_every": 50, "checkpoint_seconds": None, "progress": False}
+        options |= {"precision": precision, "compile": compile}
         fit = Trainer(steps, device="cpu", grad_clip=0.5, **options)
         network = size.encoder(layout).train()
         ways[label] = seconds(partial(_fit, fit, network, problem))
@@ -296,25 +309,68 @@ def rollouts(published: Published, episodes: int, horizon: int, repeats: int) ->
     return compare("maze2d", f"rollout episodes of {horizon} steps", episodes, ways, repeats, "published")
 
 
+def gridworld_rollouts(published: Published, episodes: int, repeats: int) -> Result:
+    """The published forward completion of ``episodes`` from their first states, and our runner asking an as large model for
+    behaviour cloning; both take the likeliest action."""
+    inference, world = published.gridworld()
+    environment = DoorKey()
+    store = EpisodeStore.from_episodes(environment.spec, environment.generate(episodes, SEED))
+    layout = build_layout(store.spec, LENGTH, "timestep")
+    weights = {"state": 1.0, "state_key_pos": 1.0, "action": 1.0, "rtg": 0.0}
+    columns, batches = sum(f.width for f in layout.spec), published.batches(GRIDWORLD.code)
+    trainer = published.trainer_of(GRIDWORLD, weights, "sce", columns, train_batch_params_n=batches)
+    trainer.model.eval()
+    network = GRIDWORLD.encoder(layout)
+    if sum(p.numel() for p in trainer.model.parameters()) != network.num_parameters:
+        raise SystemExit("the two networks differ in size")
+    data = published.modules["base_data"].Dataset(as_published(store)).to_token_seq()
+    hidden = {f"{name}_masks": np.zeros(LENGTH) for name in ("state", "action", "rtg", "reward")}
+    masks = hidden | {"state_masks": np.eye(LENGTH)[0]}
+
+    def theirs() -> None:
+        with torch.no_grad(), silent():
+            inference.get_forward_completion(world, data, masks, trainer, set(weights), debug_print=False)
+
+    spec, plan, query = store.spec, EpisodePlan.build(episodes, SEED), Query("bc", greedy=True)
+    scaling = Normaliser.identity(spec)
+
+    def ours(slots: int) -> None:
+        policy = partial(ModelPolicy, network, spec, scaling, query, "bidirectional", "none", LENGTH, slots, ReturnUnits())
+        RolloutRunner(environment, policy, num_slots=slots, progress=False).run(plan)
+
+    ways: dict[str, Callable[[], float | None]] = {
+        "published": seconds(theirs),
+        "maskbench": seconds(partial(ours, 64)),
+        "all at once": seconds(partial(ours, episodes)),
+    }
+    return compare("doorkey", f"{episodes} rollout episodes of {LENGTH} steps", episodes, ways, repeats, "published")
+
+
 def main(arguments: Sequence[str] | None = None) -> list[Result]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path, help="folder that holds the published package uniMASK")
-    parser.add_argument("--only", choices=[*TRAINING, "rollouts"], help="one comparison alone")
+    parser.add_argument("--only", choices=[*TRAINING, "rollouts", "gridworld rollouts"], help="one comparison alone")
     parser.add_argument("--repeats", type=int, default=5, help="turns per comparison")
     parser.add_argument("--steps", type=int, default=40, help="updates per turn")
     parser.add_argument("--episodes", type=int, default=64, help="episodes per turn")
-    parser.add_argument("--horizon", type=int, default=50, help="their steps")
+    parser.add_argument("--horizon", type=int, default=50, help="their steps, in the maze")
+    parser.add_argument("--compiled", action="store_true", help="also train with trainer.compile=true (a minute to compile)")
     parser.add_argument("--json", type=Path, help="also write the results here")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     published, console, results = Published(chosen.checkout.resolve()), Console(), []
-    for name in (*TRAINING, "rollouts"):
+    for name in (*TRAINING, "rollouts", "gridworld rollouts"):
         if chosen.only not in (None, name):
+            continue
+        if chosen.only is None and name == "gridworld rollouts" and find_spec("gym_minigrid") is None:
+            console.print(f"{name} left out: no gym_minigrid", highlight=False)
             continue
         if name == "rollouts":
             result = rollouts(published, chosen.episodes, chosen.horizon, chosen.repeats)
+        elif name == "gridworld rollouts":
+            result = gridworld_rollouts(published, chosen.episodes, chosen.repeats)
         else:
-            result = training(published, name, chosen.steps, chosen.repeats)
+            result = training(published, name, chosen.steps, chosen.repeats, chosen.compiled)
         results.append(result)
         for way, rate in result.rates.items():
             low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskbench.models.dropout import Dropout, drop, kept
+from maskbench.models.dropout import Dropout, drop, kept, relu_drop
 from maskbench.models.transformer import attend_few
 
 
@@ -47,6 +47,21 @@ def test_types_and_shapes_stay(dtype: torch.dtype) -> None:
     assert drop(x, 0.2).dtype == dtype
     assert drop(x, 0.2).shape == x.shape
     assert drop(torch.empty(0, 4), 0.2).shape == (0, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_relu_and_dropout_in_one_are_relu_then_dropout(p: float, dtype: torch.dtype) -> None:
+    x = torch.randn(9, 11, dtype=dtype, requires_grad=True)
+    weights = torch.randn(9, 11, dtype=dtype)
+    results = []
+    for work in (relu_drop, lambda x, p: drop(x.relu(), p)):
+        torch.manual_seed(5)
+        y = work(x, p)
+        results.append((y, torch.autograd.grad((y * weights).sum(), x)[0]))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    assert torch.equal(relu_drop(x, p, training=False), x.relu())
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
-from maskbench.models.dropout import Dropout, drop
+from maskbench.models.dropout import Dropout, drop, relu_drop
 
 Norm = Literal["pre", "post"]
 Activation = Literal["relu", "gelu"]
@@ -87,12 +87,15 @@ class Block(nn.Module):
         self.attention = Attention(n_embd, n_head, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
         self.up, self.down = nn.Linear(n_embd, n_inner), nn.Linear(n_inner, n_embd)
-        self.activation = F.relu if activation == "relu" else F.gelu
+        self.activation = activation
         self.drop = Dropout(dropout)
         self.drop_inner = Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
 
     def mlp(self, x: Tensor) -> Tensor:
-        return self.down(self.drop_inner(self.activation(self.up(x))))
+        x = self.up(x)
+        if self.activation == "relu":
+            return self.down(relu_drop(x, self.drop_inner.p, self.training))
+        return self.down(self.drop_inner(F.gelu(x)))
 
     def forward(self, x: Tensor, causal: bool, keys: Tensor | None, at: Tensor | None = None) -> Tensor:
         looking = x if at is None else take_tokens(x, at)

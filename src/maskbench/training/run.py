@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
 from maskbench.training import checkpoint
+from maskbench.training.compiling import compile_model, uncompiled
 from maskbench.training.ema import Ema
 from maskbench.training.interrupt import Interrupted, SignalGuard
 from maskbench.training.loggers import TIMING, CsvLogger, Logger
@@ -93,8 +94,8 @@ class Run:
             self._restore(saved)
         self.compiled = settings.compile is True or (settings.compile == "auto" and self.fabric.device.type == "cuda")
         if self.compiled:
-            graphs = self.fabric.device.type == "cuda" and settings.accumulate == 1 and self.world == 1
-            model.compile(mode="reduce-overhead" if graphs else "default")
+            graphs = settings.accumulate == 1 and self.world == 1
+            compile_model(model, self.fabric.device, graphs)
         self.losses = self.fabric.setup_module(_Losses(model, problem), move_to_device=False)
         self.loggers: list[Logger] = []
         self.progress = RunProgress(settings.num_steps, self.step, enabled=False)
@@ -256,7 +257,9 @@ class Run:
             if self.first_process:
                 seed_torch(step_seed(self.settings.seed, 0, 0, VALIDATION_STREAM), self.fabric.device)
                 averaged = self.ema.swapped_in() if self.ema is not None else nullcontext()
-                with averaged, _evaluating(self.model), preserved_host_rng(), torch.no_grad(), self.fabric.autocast():
+                as_written = uncompiled(self.fabric.device) if self.compiled else nullcontext()
+                apart = preserved_host_rng()
+                with averaged, as_written, _evaluating(self.model), apart, torch.no_grad(), self.fabric.autocast():
                     values = self.problem.validate(self.model)
                 if "loss" not in values:
                     raise ConfigError(f"validation must report 'loss', which selects the best model; found {sorted(values)}")

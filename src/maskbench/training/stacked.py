@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskSet
 from maskbench.models.sequence import SequenceModel
+from maskbench.training.compiling import compile_model
 from maskbench.training.interrupt import SignalGuard
 from maskbench.training.loggers import TIMING, Logger
 from maskbench.training.masked import MaskedProblem
@@ -147,7 +148,7 @@ class _Stack:
         cuda = self.fabric.device.type == "cuda"
         self.compiled = trainer.compile is True or (trainer.compile == "auto" and cuda)
         if self.compiled:
-            model.compile(mode="reduce-overhead" if cuda and trainer.accumulate == 1 else "default")
+            compile_model(model, self.fabric.device, graphs=trainer.accumulate == 1)
         problems = [r.problem for r in runs]
         self.losses = self.fabric.setup_module(_StackedLosses(model, problems), move_to_device=False)
 
