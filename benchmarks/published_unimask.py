@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import json
 import os
 import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -36,7 +35,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.measure import Result, compare
-from benchmarks.run import machine
+from benchmarks.run import conclude
 from maskbench.data.normalise import Normaliser
 from maskbench.data.store import EpisodeStore
 from maskbench.data.windows import WindowSampler
@@ -376,9 +375,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
             low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
             said = f"{rate:,.1f} a second, {middle:.2f}x ({low:.2f} - {high:.2f})"
             console.print(f"{result.case} {result.measure}, {way}: {said}", highlight=False, soft_wrap=True)
-    console.print(machine(), soft_wrap=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": machine(), "results": [asdict(r) for r in results]}, indent=2) + "\n")
+    conclude(console, results, chosen.json)
     return results
 
 

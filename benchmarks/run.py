@@ -101,6 +101,13 @@ def profile(case: Case, rows: int = 15) -> Iterator[tuple[str, str]]:
         yield name, recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=rows, max_name_column_width=40)
 
 
+def conclude(console: Console, results: Sequence[Result], path: Path | None) -> None:
+    """Names the machine, and keeps the results as JSON at ``path``."""
+    console.print(machine(), soft_wrap=True)
+    if path is not None:
+        path.write_text(json.dumps({"machine": machine(), "results": [asdict(r) for r in results]}, indent=2) + "\n")
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     return {
@@ -164,9 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
             results.append(result)
     if results:
         console.print(table(results))
-    console.print(machine(), soft_wrap=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": machine(), "results": [asdict(r) for r in results]}, indent=2) + "\n")
+    conclude(console, results, chosen.json)
     return results
 
 

@@ -6,12 +6,11 @@ Run: python benchmarks/stacked_seeds.py [--quick] [--size 0 1] [--seeds 2 4 6] [
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Result, Work, compare
-from benchmarks.run import OPTIMIZER, machine
+from benchmarks.run import OPTIMIZER, conclude
 from maskbench.data.store import EpisodeStore
 from maskbench.data.windows import WindowSampler
 from maskbench.envs.doorkey import DoorKey
@@ -137,9 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         expected = "stacks" if pays(size.batch * LENGTH, size.n_embd, torch.device(chosen.device)) else "does not stack"
         notes.print(f"{size}: trainer.stack_seeds=auto {expected}")
     console.print(table(results))
-    console.print(machine(), soft_wrap=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": machine(), "results": [asdict(r) for r in results]}, indent=2) + "\n")
+    conclude(console, results, chosen.json)
     return results
 
 

@@ -65,6 +65,8 @@ class EvalExperiment:
 
 @dataclass(frozen=True)
 class Optimizer:
+    """The ``optimizer`` group."""
+
     name: Literal["adam", "adamw"]
     lr: Positive
     weight_decay: NonNegative
@@ -74,6 +76,8 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Scheduler:
+    """The learning rate's course: the ``scheduler`` group."""
+
     name: Literal["constant", "cosine", "linear"]
     warmup_steps: CountOrNone
     final_ratio: Annotated[float, Bound(least=0, most=1)]
@@ -81,6 +85,8 @@ class Scheduler:
 
 @dataclass(frozen=True)
 class Trainer:
+    """The ``trainer`` group (``maskbench.training.trainer.Trainer``)."""
+
     precision: Literal["fp32", "bf16"]
     threads: Count | None
     grad_clip: Positive | None
@@ -101,6 +107,8 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Evaluation:
+    """What is measured after training: the ``evaluation`` group."""
+
     num_windows: Count
     seed: Seed
     rollout: tuple[RolloutName, ...]
@@ -121,6 +129,8 @@ class Query:
 
 @dataclass(frozen=True)
 class Logger:
+    """Where numbers go besides the run folder: the ``logger`` group."""
+
     name: Literal["csv", "tensorboard", "wandb"]
     project: str
     mode: Literal["offline", "online", "disabled"]
@@ -142,6 +152,8 @@ class Sweep:
 
 @dataclass(frozen=True)
 class TrainConfig:
+    """One training run."""
+
     experiment: Experiment
     resume: str | None
     env: EnvNode

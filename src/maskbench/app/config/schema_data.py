@@ -67,6 +67,8 @@ class Unlabelled:
 
 @dataclass(frozen=True)
 class Dataset:
+    """The ``dataset`` group: episodes, their split, returns, scaling and windows."""
+
     path: str | None
     format: str
     generate: Generate

@@ -130,6 +130,8 @@ class HeadSpec:
 
 @dataclass(frozen=True)
 class Head:
+    """The ``head`` group: the layers before the outputs, and a distribution a role."""
+
     net: Literal["linear", "norm_relu", "norm_gelu"]
     action: HeadSpec
     state: HeadSpec
