@@ -15,6 +15,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from maskbench.app.config.runs import has_checkpoint
 from maskbench.errors import ConfigError, MaskbenchError
 from maskbench.reports.collect import Run, collect
 from maskbench.training.interrupt import SignalGuard
@@ -44,7 +45,7 @@ class Campaign:
         folder = self.root / name
         if (folder / "report.html").is_file():
             return "finished"
-        return "interrupted" if (folder / "checkpoints" / "last").exists() else "missing"
+        return "interrupted" if has_checkpoint(folder) else "missing"
 
     def needs(self, name: str) -> str | None:
         """The run of this campaign whose weights ``name`` starts from."""

@@ -122,7 +122,8 @@ def _prepare(config: TrainConfig, run_dir: Path, world: _World) -> _Training:
     settings = config.experiment
     seed_everything(settings.seed)
     model = build_model(config, world.environment, world.data)
-    if config.model.load_dir is not None:
+    goes_on = config.resume is not None and checkpoint.exists(run_dir)
+    if config.model.load_dir is not None and not goes_on:
         checkpoint.load_weights(model.network, config.model.load_dir, config.model.which)
     model.network.train()
     steps = _num_steps(config, world.data, model)

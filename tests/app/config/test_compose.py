@@ -302,6 +302,16 @@ def test_a_finetuning_run_can_be_resumed_but_not_restarted_elsewhere(tmp_path: P
         load("train", [f"resume={run}", f"model.load_dir={start}"])
 
 
+def test_a_finetuning_run_goes_on_from_its_own_checkpoint_where_its_start_is_gone(tmp_path: Path) -> None:
+    start = saved_run(tmp_path / "start", ["env=walker"])
+    run = saved_run(tmp_path / "tuned", ["env=walker", f"model.load_dir={start}"])
+    start.rename(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=r"model.load_dir: the folder .* does not exist"):
+        load("train", [f"resume={run}"])
+    (run / "checkpoints" / "last").mkdir(parents=True)
+    assert load("train", [f"resume={run}"]).resume == str(run)
+
+
 def test_as_many_seeds_start_from_a_folder_of_seeds_as_it_holds(tmp_path: Path) -> None:
     plain = saved_run(tmp_path, ["env=walker", "experiment.num_cv_runs=2"])
     seeds = [saved_run(tmp_path / f"cv_{i}", ["env=walker"]) for i in range(2)]

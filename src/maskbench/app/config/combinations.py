@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskbench.app.config.decode import KeyMistake
-from maskbench.app.config.runs import saved_config, start_of_seed
+from maskbench.app.config.runs import has_checkpoint, saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
 from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder
@@ -178,10 +178,12 @@ def heads_fit_factors(c: TrainConfig) -> None:
 
 
 def starts_from_one_run(c: TrainConfig) -> None:
-    """Each seed starts from one trained run."""
+    """Each seed starts from one trained run; one that goes on from its own checkpoint needs it no more."""
     if c.model.load_dir is not None:
-        for i in range(c.experiment.num_cv_runs):
-            saved_config(start_of_seed(c.model.load_dir, i, c.experiment.num_cv_runs), "model.load_dir")
+        seeds = c.experiment.num_cv_runs
+        for i in range(seeds):
+            if c.resume is None or not has_checkpoint(Path(c.resume) / (f"cv_{i}" if seeds > 1 else "")):
+                saved_config(start_of_seed(c.model.load_dir, i, seeds), "model.load_dir")
 
 
 def seeds_can_be_stacked(c: TrainConfig) -> None:

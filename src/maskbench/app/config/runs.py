@@ -42,6 +42,11 @@ def start_of_seed(run: str, index: int, seeds: int) -> str:
     return str(folders[index])
 
 
+def has_checkpoint(folder: str | Path) -> bool:
+    """Whether the run in ``folder`` can go on from a checkpoint of its own."""
+    return (Path(folder) / "checkpoints" / "last").exists()
+
+
 def _hydra_folder(run: str, key: str) -> Path:
     folder = Path(run)
     if not folder.is_dir():
