@@ -7,7 +7,7 @@ Three models: on the labelled episodes alone (1 %), on these and the states and 
 episodes labelled. Each acts directly (``bc``) and in two stages (plan states, then ask for the action).
 
 ``quick`` fetches keys in the gridworld: 1000 episodes of a nearly rational expert, 10 of them labelled, windows of 5, narrow
-networks, three seeds that also draw the labelled episodes; about ten minutes on two cores. ``full`` takes expert data of
+networks, three seeds that also draw the labelled episodes; four minutes on two cores. ``full`` takes expert data of
 hopper, halfcheetah, walker2d, door and pen where it is (fetched with ``python -m maskbench data fetch``), asks for 100 % of the
 range of returns and lists what is missing; Adroit's rewards stay D4RL's dense ones, in which its scores are counted. Finished
 runs are never trained again; run it again to go on after an interruption.
@@ -150,20 +150,28 @@ def table(found: dict[tuple[str, str], Measured], paper: dict[str, float], title
 
 
 def report(results: Mapping[str, Run], root: Path, mode: Mode, column: str, console: Console) -> None:
-    """CSV, PNG and the table of one environment."""
+    """What one environment says of the paper's figure."""
     metric = "normalised_score" if mode == "full" else "return"
     found = measure(results, mode, metric)
     claims = {c.row: c.value for c in published("mtm", "heteromodal") if c.column == (column if mode == "full" else "Hopper")}
     verdicts = table(
         found, claims, f"Heteromodal training, {column} ({metric}; paper: {'its score' if mode == 'full' else 'Hopper'})"
     )
-    cells = tuple((LABELS[r], q, m) for (r, q), m in found.items())
-    values = Table(f"{column}, {SEEDS[mode]} seeds", ("model", "policy", metric), cells)
-    bars = [RolloutResult(LABELS[r], q, metric, m.value, m.low, m.high, SEEDS[mode], "") for (r, q), m in found.items()]
-    (root / "heteromodal.csv").write_text(values.to_csv(), encoding="utf-8")
-    (root / "heteromodal_orderings.csv").write_text(verdicts.to_csv(), encoding="utf-8")
-    (root / "heteromodal.png").write_bytes(png(rollout_bars(bars, [metric])))
-    console.print(values.to_rich(), verdicts.to_rich())
+    publish({(LABELS[r], q): m for (r, q), m in found.items()}, verdicts, root / "heteromodal", metric, SEEDS[mode], console)
+
+
+def publish(
+    found: Mapping[tuple[str, str], Measured], verdicts: Table, stem: Path, metric: str, seeds: int, console: Console
+) -> None:
+    """Tables and the figure of one environment, from values by model and query."""
+    values = Table(f"Mean over {seeds} seeds", ("model", "query", metric), tuple((*k, m) for k, m in found.items()))
+    bars = [RolloutResult(*key, metric, m.value, m.low, m.high, seeds, "") for key, m in found.items()]
+    values.save(stem)
+    verdicts.save(stem.with_name(f"{stem.name}_orderings"))
+    stem.with_suffix(".png").write_bytes(png(rollout_bars(bars, [metric])))
+    short = Table(verdicts.title, ("ordering", "verdict"), tuple((r[0], r[-1]) for r in verdicts.rows), verdicts.notes)
+    console.print(values.to_rich(), short.to_rich())
+    console.print(f"figures and tables: {stem.parent}", soft_wrap=True)
 
 
 def main(

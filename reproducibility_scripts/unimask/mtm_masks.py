@@ -21,16 +21,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mtm_heteromodal import PUBLISHED, Mode
+from mtm_heteromodal import PUBLISHED, Mode, publish
 from rich.console import Console
 
 from maskbench.app.campaign import Campaign
 from maskbench.app.config.folder import config_folder
 from maskbench.app.config.help import options
 from maskbench.reports.average import acted
-from maskbench.reports.collect import RolloutResult, Run
-from maskbench.reports.figures import rollout_bars
-from maskbench.reports.style import png
+from maskbench.reports.collect import Run
 from maskbench.reports.tables import Cell, Measured, Table
 
 SEEDS = {"quick": 2, "full": 5}
@@ -109,17 +107,12 @@ def table(ours: dict[str, Measured], title: str) -> Table:
 
 
 def report(results: Mapping[str, Run], root: Path, mode: Mode, env: str, console: Console) -> None:
-    """CSV, PNG and the tables of one environment."""
+    """What one environment says of the paper's sentences."""
     metric = "normalised_score" if mode == "full" else "return"
     seeds, masks = range(SEEDS[mode]), names(mode)
     found = {(m, q): acted([results[f"{m}/{s}"] for s in seeds], q, metric) for m in masks for q in ("bc", "return")}
-    values = Table(f"{env}, {len(seeds)} seeds", ("masks", "query", metric), tuple((*key, m) for key, m in found.items()))
     verdicts = table({m: found[m, "return"] for m in masks}, f"Masks, {env}: asked for a return")
-    bars = [RolloutResult(m, q, metric, v.value, v.low, v.high, len(seeds), "") for (m, q), v in found.items()]
-    (root / "masks.csv").write_text(values.to_csv(), encoding="utf-8")
-    (root / "masks_orderings.csv").write_text(verdicts.to_csv(), encoding="utf-8")
-    (root / "masks.png").write_bytes(png(rollout_bars(bars, [metric])))
-    console.print(values.to_rich(), verdicts.to_rich())
+    publish(found, verdicts, root / "masks", metric, len(seeds), console)
 
 
 def main(
