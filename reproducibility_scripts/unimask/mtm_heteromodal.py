@@ -134,6 +134,13 @@ def best(found: dict[tuple[str, str], Measured], regime: str, two_stage: bool | 
     return max(fitting, key=lambda m: m.value)
 
 
+def verdict(x: Measured, y: Measured, share: float = 1.0) -> str:
+    """Whether ``x`` is at least that share of ``y``."""
+    if x.value < share * y.value:
+        return "does not hold"
+    return "holds" if x.low > share * y.high else "holds, intervals overlap"
+
+
 def table(found: dict[tuple[str, str], Measured], paper: dict[str, float], title: str) -> Table:
     """The paper's sentences, its numbers, ours, and whether they hold. The planner stands for heteromodal training, the better
     policy for the others."""
@@ -144,8 +151,7 @@ def table(found: dict[tuple[str, str], Measured], paper: dict[str, float], title
     rows: list[tuple[Cell, ...]] = []
     for a, b in pairs:
         x, y = ours[a], ours[b]
-        verdict = "does not hold" if x.value <= y.value else "holds" if x.low > y.high else "holds, intervals overlap"
-        rows.append((f"{LABELS[a]} > {LABELS[b]}", theirs[a], theirs[b], x, y, verdict))
+        rows.append((f"{LABELS[a]} > {LABELS[b]}", theirs[a], theirs[b], x, y, verdict(x, y)))
     return Table(title, ("ordering", "paper, first", "paper, second", "ours, first", "ours, second", "verdict"), tuple(rows))
 
 
