@@ -1,11 +1,12 @@
-"""Transformer parts for training on few tokens on a CPU. Activations are feature-major, ``(D, N, B)``.
+"""The parts of a transformer for fp32 training on few tokens on a CPU. Activations are feature-major, ``(D, N, B)``.
 
-With the batch last, a product of one row per head becomes passes over the whole batch, heads need no copies, and every large
-product reads its factors as they lie. Everything here is fp32; under bf16 autocast the factors of large products are rounded.
+With the batch last, the products of attention, too small for matrix kernels, become passes over the whole batch; heads need
+no copies; and the large products read every factor as it lies in memory, forward and backward.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,8 +16,23 @@ from torch.autograd.function import once_differentiable
 
 from maskbench.models.dropout import kept
 
-#: Tokens up to which attention is faster this way than by fused kernels (measured for 10 and 16).
+#: Tokens up to which training on a CPU has faster ways than fused attention (measured for 6, 10 and 16).
 FEW_TOKENS = 16
+#: Rows from which this one is faster than ``transformer.attend_few`` (measured for widths 32 to 128): it takes more, but
+#: cheaper, operations.
+_MANY_ROWS = 64
+
+
+def pays(x: Tensor) -> bool:
+    """Whether a transformer trains faster this way on ``(B, N, D)``. Compiled code and autocast have ways of their own."""
+    fits = x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1] <= FEW_TOKENS and x.shape[0] >= _MANY_ROWS
+    plain = not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return fits and plain and torch.is_grad_enabled() and x.requires_grad and _has_wide_vectors()
+
+
+@cache
+def _has_wide_vectors() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def turned(x: Tensor) -> Tensor:
@@ -27,8 +43,7 @@ def turned(x: Tensor) -> Tensor:
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """``layer`` on ``(in, N, B)``."""
-    dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
-    y: Tensor = _Linear.apply(x, layer.weight, layer.bias, dtype)  # type: ignore[no-untyped-call]
+    y: Tensor = _Linear.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -52,18 +67,11 @@ def add_dropped(x: Tensor, y: Tensor, p: float) -> Tensor:
     return z
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.T`` of two matrices. In fp32 torch multiplies by MKL, which on AMD processors uses half of the vector width;
-    oneDNN, by which torch multiplies bf16, takes half the time there (measured)."""
-    if _has_wide_vectors():
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
-        return y
-    return a @ b.t()
-
-
-@cache
-def _has_wide_vectors() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b.T`` of two matrices. In fp32 torch asks MKL, which uses half of the vector width of AMD processors; oneDNN, which
+    torch asks for bf16, takes half the time there (measured)."""
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    return y
 
 
 class _Turned(torch.autograd.Function):
@@ -79,18 +87,16 @@ class _Turned(torch.autograd.Function):
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-        rows, weight = x.flatten(1).to(dtype), weight.to(dtype)
-        ctx.save_for_backward(rows, weight)
-        return product(weight, rows.t()).float().add_(bias[:, None]).view(-1, *x.shape[1:])
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(weight, x.flatten(1).t()).add_(bias[:, None]).view(-1, *x.shape[1:])
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         dy = grad.flatten(1)
-        db, dy = dy.sum(1), dy.to(x.dtype)
-        return product(weight.t(), dy.t()).float().view(-1, *grad.shape[1:]), product(dy, x).float(), db, None
+        return _product(weight.t(), dy.t()).view_as(x), _product(dy, x.flatten(1)), dy.sum(1)
 
 
 class _Attend(torch.autograd.Function):
@@ -128,28 +134,24 @@ class _Attend(torch.autograd.Function):
 
 def _outer(k: Tensor, q: Tensor) -> Tensor:
     """Inner products of the columns of ``k`` and ``q`` ``(H, D/H, N, B)``: ``(key, head, query, B)``."""
-    h, width, n, b = k.shape
-    k, q = k.permute(1, 2, 0, 3)[:, :, :, None], q.transpose(0, 1)[:, None]
-    score = torch.mul(k[0], q[0], out=torch.empty(n, h, n, b))
-    for i in range(1, width):
-        score.addcmul_(k[i], q[i])
-    return score
+    h, _, n, b = k.shape
+    return _sum_of_products(k.permute(2, 0, 1, 3)[:, :, :, None].unbind(2), q.unbind(1), torch.empty(n, h, n, b))
 
 
 def _over_keys(weight: Tensor, v: Tensor, out: Tensor) -> Tensor:
     """Sums of ``v`` ``(H, D/H, N, B)`` over keys, by weights ``(key, head, query, B)``, written to ``out``, shaped as ``v``."""
-    torch.mul(weight[0, :, None], v[:, :, 0, None], out=out)
-    for i in range(1, len(weight)):
-        out.addcmul_(weight[i, :, None], v[:, :, i, None])
-    return out
+    return _sum_of_products(weight[:, :, None].unbind(0), v[:, :, :, None].unbind(2), out)
 
 
 def _over_queries(weight: Tensor, y: Tensor, out: Tensor) -> Tensor:
     """Sums of ``y`` ``(H, D/H, N, B)`` over queries, likewise."""
-    weight = weight.permute(2, 1, 0, 3)[:, :, None]  # query, head, 1, key, B
-    torch.mul(weight[0], y[:, :, 0, None], out=out)
-    for i in range(1, len(weight)):
-        out.addcmul_(weight[i], y[:, :, i, None])
+    return _sum_of_products(weight.transpose(0, 1)[:, None].unbind(3), y[:, :, :, None].unbind(2), out)
+
+
+def _sum_of_products(a: Sequence[Tensor], b: Sequence[Tensor], out: Tensor) -> Tensor:
+    torch.mul(a[0], b[0], out=out)
+    for x, y in zip(a[1:], b[1:], strict=True):
+        out.addcmul_(x, y)
     return out
 
 
