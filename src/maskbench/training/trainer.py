@@ -47,7 +47,8 @@ class Trainer:
     validate_every:   in steps, also before the first and after the last; None never validates.
     checkpoint_every, checkpoint_seconds: whichever comes first; the end, an interruption and a new best always save.
     compile:          ``auto`` compiles on CUDA (with CUDA graphs on one device without accumulation), not elsewhere. ``True``
-                      on a CPU compiles the transformers in training, which takes a C++ compiler and 20 to 50 seconds.
+                      on a CPU compiles the transformers in training, which takes a C++ compiler and 20 to 50 seconds; it pays
+                      for long runs in bf16.
     strategy, devices: ``ddp`` on several devices; each process holds a replica and calls ``losses`` with its rank.
     early_stop_patience: validations without improvement before the run ends.
     profile:          writes ``profile.txt``, the costliest operations of a few steps.
