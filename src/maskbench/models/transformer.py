@@ -9,13 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
+from maskbench.models import few
 from maskbench.models.dropout import Dropout, drop, relu_drop
 
 Norm = Literal["pre", "post"]
 Activation = Literal["relu", "gelu"]
-
-#: Tokens up to which ``attend_few`` trains faster than fused attention on a CPU.
-FEW_TOKENS = 16
 
 
 class Attention(nn.Module):
@@ -46,7 +44,7 @@ class Attention(nn.Module):
                 past = (torch.arange(n, device=x.device) <= at[..., None])[:, None]  # (B, 1, M, N)
                 mask = past if mask is None else mask & past
         p = self.dropout if self.training else 0.0
-        if n <= FEW_TOKENS and at is None and keys is None and q.requires_grad and q.device.type == "cpu":
+        if n <= few.FEW_TOKENS and at is None and keys is None and q.requires_grad and q.device.type == "cpu":
             y = attend_few(q, k, v, causal, p)
         else:
             y = _attend(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal and mask is None)
@@ -54,7 +52,8 @@ class Attention(nn.Module):
 
 
 def attend_few(q: Tensor, k: Tensor, v: Tensor, causal: bool, dropout: float) -> Tensor:
-    """What fused attention computes, ``(B, H, N, D/H)`` to the same, for training on few tokens on a CPU, in fp32.
+    """What fused attention computes, ``(B, H, N, D/H)`` to the same, for training on few tokens on a CPU, in fp32, where
+    ``few.attend`` cannot: in compiled code, under autocast, for stacked models and for small batches.
 
     Kernels there take the softmax of one short row after the other. Here it runs down the keys, over all heads and queries of
     the batch at once: 1.3 to 1.7 times as fast for ten tokens, forward and backward (measured).
@@ -105,6 +104,22 @@ class Block(nn.Module):
         x = self.norm1(looking + self.drop(self.attention(x, causal, keys, at)))
         return self.norm2(x + self.drop(self.mlp(x)))
 
+    def forward_few(self, x: Tensor, causal: bool) -> Tensor:
+        """``forward`` by the parts of ``few``, ``(D, N, B)`` to the same."""
+        p = self.drop.p if self.training else 0.0
+        y = few.layer_norm(self.norm1, x) if self.pre else x
+        y = few.attend(few.linear(self.attention.qkv, y), self.attention.n_head, causal, p)
+        x = few.add_dropped(x, few.linear(self.attention.out, y), p)
+        if self.pre:
+            return few.add_dropped(x, self._mlp_few(few.layer_norm(self.norm2, x)), p)
+        x = few.layer_norm(self.norm1, x)
+        return few.layer_norm(self.norm2, few.add_dropped(x, self._mlp_few(x), p))
+
+    def _mlp_few(self, x: Tensor) -> Tensor:
+        x = few.linear(self.up, x)
+        relu = self.activation == "relu"
+        return few.linear(self.down, relu_drop(x, self.drop_inner.p, self.training) if relu else self.drop_inner(F.gelu(x)))
+
 
 class Transformer(nn.Module):
     """A stack of blocks.
@@ -134,10 +149,19 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, causal: bool = False, keys: Tensor | None = None, at: Tensor | None = None) -> Tensor:
         """x ``(B, N, D)`` to ``(B, N, D)``, or to ``(B, M, D)`` where only the tokens ``at`` ``(B, M)`` are wanted: the last
         block then computes no others."""
+        if at is None and keys is None and self._few(x):
+            turned = few.turned(x)
+            for block in self.blocks:
+                turned = block.forward_few(turned, causal)  # type: ignore[operator]
+            return self.norm(few.turned(turned))
         last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
             x = block(x, causal, keys, at if i == last else None)
         return self.norm(x)
+
+    def _few(self, x: Tensor) -> bool:
+        """Whether ``few`` trains faster; it has no parts for stacked models."""
+        return few.pays(x) and type(self.get_submodule("blocks.0.attention.qkv")) is nn.Linear
 
 
 def take_tokens(x: Tensor, at: Tensor) -> Tensor:

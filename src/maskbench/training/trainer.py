@@ -27,6 +27,7 @@ from maskbench.errors import ConfigError, did_you_mean
 from maskbench.training import checkpoint
 from maskbench.training.interrupt import SignalGuard
 from maskbench.training.loggers import Logger
+from maskbench.training.memory import keep_freed_memory
 from maskbench.training.problem import FitResult, OptimizerFactory, Problem, SchedulerFactory
 from maskbench.training.run import Run
 
@@ -46,7 +47,8 @@ class Trainer:
     validate_every:   in steps, also before the first and after the last; None never validates.
     checkpoint_every, checkpoint_seconds: whichever comes first; the end, an interruption and a new best always save.
     compile:          ``auto`` compiles on CUDA (with CUDA graphs on one device without accumulation), not elsewhere. ``True``
-                      on a CPU compiles the transformers in training, which takes a C++ compiler and 20 to 50 seconds.
+                      on a CPU compiles the transformers in training, which takes a C++ compiler and 20 to 50 seconds; it pays
+                      for long runs in bf16.
     strategy, devices: ``ddp`` on several devices; each process holds a replica and calls ``losses`` with its rank.
     early_stop_patience: validations without improvement before the run ends.
     profile:          writes ``profile.txt``, the costliest operations of a few steps.
@@ -157,7 +159,9 @@ class Trainer:
 
     @contextmanager
     def process_settings(self) -> Iterator[None]:
-        """Threads and determinism as set here; afterwards as they were."""
+        """Threads and determinism as set here; afterwards as they were. On CPUs freed memory is kept, for good."""
+        if self.fabric.device.type == "cpu":
+            keep_freed_memory()
         threads = torch.get_num_threads()
         deterministic = torch.are_deterministic_algorithms_enabled()
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
