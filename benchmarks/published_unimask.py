@@ -212,6 +212,7 @@ def training(published: Published, name: str, steps: int, repeats: int, compiled
     if sum(p.numel() for p in trainer.model.parameters()) != ours.num_parameters:
         raise SystemExit("the two networks differ in size")
     per_epoch = data.total_timesteps // (size.batch * LENGTH)
+    steps = max(steps // per_epoch, 1) * per_epoch  # the published loop trains whole epochs
     trained = 0
 
     def theirs() -> None:
