@@ -31,7 +31,8 @@ class Objective:
         return next((self.weights[k] for k in (f.name, f.parent, f.role) if k in self.weights), 1.0)
 
     def cells(self, wrapped: nn.Module, window: Window, masks: MaskSet) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
-        """Loss terms ``(B, T)`` per factor and term, and the cells ``(B, T, F)`` bool that they count for.
+        """Loss terms ``(B, T)`` per factor and term, and the cells ``(B, T, F)`` bool that they count for. Where no row asks for
+        more than one timestep, as most named tasks do, T = 1: that timestep alone is computed.
 
         wrapped: a sequence model, bare or inside the wrappers of Fabric, DDP or compile, through which it is called.
         """
@@ -40,8 +41,11 @@ class Objective:
         masks = masks.within(window)
         asked = masks.predict & model.readable(layout, masks.attend).to(masks.predict.device)
         names = [n for n in model.outputs if self.weight(model, n) != 0]
-        params = wrapped(window, masks, only=names)
-        return {n: model.head(n).losses(params[n], window.values[n]) for n in names}, asked
+        at = _only_timestep(asked)
+        params = wrapped(window, masks, only=names, at=at)
+        values = window.values if at is None else {n: _take(window.values[n], at) for n in names}
+        terms = {n: model.head(n).losses(params[n], values[n]) for n in names}
+        return terms, asked if at is None else _take(asked, at)
 
     def __call__(self, wrapped: nn.Module, window: Window, masks: MaskSet) -> dict[str, Tensor]:
         """``loss`` (differentiable), and per factor the detached value of every term under ``<factor>/<term>``."""
@@ -70,3 +74,17 @@ class Objective:
         else:
             loss = torch.stack([weight[k] * total[k] / count[k].clamp(min=1) for k in total]).sum(0)
         return {"loss": loss, **logs}
+
+
+def _only_timestep(asked: Tensor) -> Tensor | None:
+    """The timestep ``(B,)`` of cells ``(B, T, F)``, 0 where a row has none; None where some row has several, and on devices
+    that would have to be waited for."""
+    if asked.device.type != "cpu" or asked.dim() != 3:
+        return None
+    timesteps = asked.any(-1)
+    return timesteps.int().argmax(-1) if int(timesteps.sum(-1).max()) <= 1 else None
+
+
+def _take(x: Tensor, at: Tensor) -> Tensor:
+    """``(B, T, ...)`` at ``(B,)`` -> ``(B, 1, ...)``."""
+    return x[torch.arange(len(at)), at][:, None]
