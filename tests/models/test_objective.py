@@ -49,4 +49,5 @@ def test_training_that_asks_every_timestep_computes_the_whole_window() -> None:
     layout = build_layout(continuous_spec(4, 2), LENGTH, "factor")
     masks = CausalMask().sample(torch.Generator().manual_seed(0), 3, layout)
     terms, cells = Objective().cells(make("decoder", layout), random_window(layout, 3), masks)
-    assert cells.shape[1] == LENGTH and all(v.shape == (3, LENGTH) for parts in terms.values() for v in parts.values())
+    assert cells.shape[1] == LENGTH
+    assert all(v.shape == (3, LENGTH) for parts in terms.values() for v in parts.values())

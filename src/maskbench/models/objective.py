@@ -31,8 +31,8 @@ class Objective:
         return next((self.weights[k] for k in (f.name, f.parent, f.role) if k in self.weights), 1.0)
 
     def cells(self, wrapped: nn.Module, window: Window, masks: MaskSet) -> tuple[dict[str, dict[str, Tensor]], Tensor]:
-        """Loss terms ``(B, T)`` per factor and term, and the cells ``(B, T, F)`` bool that they count for. Where no row asks for
-        more than one timestep, as most named tasks do, T = 1: that timestep alone is computed.
+        """Loss terms ``(B, T)`` per factor and term, and the cells ``(B, T, F)`` bool that they count for. Where no row asks
+        for more than one timestep, as most named tasks do, T = 1: that timestep alone is computed.
 
         wrapped: a sequence model, bare or inside the wrappers of Fabric, DDP or compile, through which it is called.
         """

@@ -52,8 +52,8 @@ class Attention(nn.Module):
 
 
 def attend_few(q: Tensor, k: Tensor, v: Tensor, causal: bool, dropout: float) -> Tensor:
-    """What fused attention computes, queries ``(B, H, M, D/H)`` to the same, for training on few tokens on a CPU, in fp32, where
-    ``few.attend`` cannot: in compiled code, under autocast, for stacked models, small batches and tokens that look alone.
+    """What fused attention computes, queries ``(B, H, M, D/H)`` to the same, for training on few tokens on a CPU, in fp32,
+    where ``few.attend`` cannot: in compiled code, under autocast, for stacked models, small batches and tokens that look alone.
 
     Kernels there take the softmax of one short row after the other. Here it runs down the keys, over all heads and queries of
     the batch at once: 1.3 to 1.7 times as fast for ten tokens, forward and backward (measured).
