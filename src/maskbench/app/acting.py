@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -50,7 +50,8 @@ def make_query(config: QueryConfig, name: str) -> Query:
     mode: Literal["closed", "open", "two_stage"] = "two_stage" if name.endswith("_two_stage") else "closed"
     if base == "goal":
         mode = "open" if name == "goal_open" else config.mode
-    return Query(base, mode, config.history, config.temperature, config.greedy)
+    shared = {f.name: getattr(config, f.name) for f in fields(Query) if f.name not in ("name", "mode")}
+    return Query(base, mode, **shared)
 
 
 def rollout_name(config: QueryConfig) -> str:

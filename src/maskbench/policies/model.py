@@ -12,6 +12,7 @@ from torch import Tensor
 
 from maskbench.masking.scheme import MaskSet, Returns
 from maskbench.models.sequence import SequenceModel
+from maskbench.policies.drawing import Drawing
 from maskbench.policies.queries import Query
 from maskbench.policies.two_stage import check_two_stage, foresee
 from maskbench.tokens.layout import Attend
@@ -84,7 +85,7 @@ class ModelPolicy:
         self.time = np.zeros(num_slots, np.int64)
         self.budget = np.zeros(num_slots, np.int64)
         self.wanted = np.zeros(num_slots, np.float64)
-        self.noise: list[np.random.Generator | None] = [None] * num_slots
+        self.drawing = Drawing(query, num_slots)
         self.plans: dict[int, np.ndarray] = {}
 
     @property
@@ -103,7 +104,7 @@ class ModelPolicy:
             slot = int(slot)
             self.budget[slot] = row.budget or self.horizon
             self.wanted[slot] = row.target_return if row.target_return is not None else 0.0
-            self.noise[slot] = np.random.Generator(np.random.Philox(key=row.policy_seed))
+            self.drawing.reset(slot, row.policy_seed)
             self.plans.pop(slot, None)
             self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
             self._want(slot, self._wishes(row, int(self.budget[slot])))
@@ -153,16 +154,23 @@ class ModelPolicy:
             if self.query.mode == "two_stage":
                 window, masks = foresee(self.model, window, masks)
             drawn: dict[str, Tensor] = {}
+            self.drawing.step(slots)
             for group in self._rounds():
                 params = self.model(window, masks, only=[f.name for f in group], at=self.now[at])
                 for f in group:
-                    cell = self._draw(f, params[f.name][:, 0], slots)
+                    cell = self.drawing.draw(f.name, self.model.head(f.name), params[f.name][:, 0], slots)
                     drawn[f.name] = cell
                     self.cells[f.name][at, self.now[at]] = cell
                     window.values[f.name][torch.arange(len(at), device=self.device), self.now[at]] = cell  # type: ignore[index]
                     masks.visible[torch.arange(len(at), device=self.device), self.now[at], self.layout.column(f.name)] = True
             self.time[slots] += 1
             return self._to_environment(drawn)
+
+    @property
+    def cloud(self) -> np.ndarray:
+        """Every action drawn at the latest step, ``(n, query.action_batch, *shape)`` in the environment's units: the
+        "ensembles" of the BeT study. One of them was played."""
+        return self._to_environment(self.drawing.clouds)
 
     def record(self, slots: np.ndarray, rewards: np.ndarray) -> None:
         """The return that is still wanted falls by what was earned."""
@@ -229,19 +237,6 @@ class ModelPolicy:
             values[f.name] = self._return_cell(f, wanted, time.ravel()).unflatten(0, (len(slots), k))
             masks.visible[:, :, self.layout.column(f.name)] = True
         return replace(masks, max_visible=self.layout.num_tokens)
-
-    def _draw(self, f: Factor, params: Tensor, slots: np.ndarray) -> Tensor:
-        head = self.model.head(f.name)
-        if self.query.greedy or head.num_uniforms == 0:
-            return head.mode(params)
-        u = np.stack([self._generator(int(s)).random(head.num_uniforms) for s in slots])
-        noise = torch.as_tensor(u, device="cpu" if self.device.type == "mps" else self.device)  # MPS has no float64
-        return head.sample(params, noise, self.query.temperature)
-
-    def _generator(self, slot: int) -> np.random.Generator:
-        generator = self.noise[slot]
-        assert generator is not None, "act() before reset()"
-        return generator
 
     def _follow_plan(self, slots: np.ndarray) -> np.ndarray:
         """Plans the whole episode for slots that have no plan yet; plays the plans of all."""

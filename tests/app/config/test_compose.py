@@ -31,6 +31,8 @@ PARTNERS = {
     "decision_gpt": ["masking=decision_gpt"],
     "decision_transformer": ["masking=decision_transformer"],
     "optuna": [],
+    "gaussian": ["env=pointmass1"],
+    "mdn": ["env=pointmass1"],
 }
 
 

@@ -117,7 +117,7 @@ class LoadedModel:
 class HeadSpec:
     """Distribution over one role's cells and how its parameters are trained."""
 
-    kind: Literal["auto", "mse", "gaussian", "categorical", "bins", "uniform_bins", "given_bins"]
+    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "uniform_bins", "given_bins"]
     target: Literal["raw", "l2", "standard"]
     tanh: bool
     focal_gamma: Annotated[float, Bound(least=0)]
@@ -125,7 +125,10 @@ class HeadSpec:
     offset_scale: Annotated[float, Bound(least=0)]
     predict_offsets: bool
     std: Annotated[float, Bound(above=0)] | None
+    # runs of earlier versions do not have these
     values: tuple[float, ...] | None = None
+    standardise_bins: bool = False
+    std_floor: Annotated[float, Bound(above=0)] = 0.01
 
 
 @dataclass(frozen=True)

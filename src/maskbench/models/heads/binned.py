@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from maskbench.models.heads.base import Head, Net, draw_class
+from maskbench.models.heads.base import Head, Net
 from maskbench.models.heads.categorical import focal
+from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
 from maskbench.tokens.codecs import BinCodec
 from maskbench.trajectory import Factor
 
@@ -43,5 +44,16 @@ class BinnedHead(Head):
     def mode(self, params: Tensor) -> Tensor:
         return self.codec.decode(self.logits(params).argmax(-1)).unflatten(-1, self.factor.shape)
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        return self.codec.decode(draw_class(self.logits(params), uniform, temperature)).unflatten(-1, self.factor.shape)
+    def choose(self, params: Tensor, uniform: Tensor, how: Sampling = PLAIN) -> Tensor:
+        return draw_class(self.logits(params), uniform, how)
+
+    def realise(
+        self,
+        params: Tensor,
+        choice: Tensor | None,
+        uniform: Tensor,
+        how: Sampling = PLAIN,
+        offset_of: Tensor | None = None,
+    ) -> Tensor:
+        assert choice is not None
+        return self.codec.decode(choice).unflatten(-1, self.factor.shape)
