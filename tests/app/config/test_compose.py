@@ -31,6 +31,7 @@ PARTNERS = {
     "decision_gpt": ["masking=decision_gpt"],
     "decision_transformer": ["masking=decision_transformer"],
     "optuna": [],
+    "lstm": ["masking=gpt"],
     "gaussian": ["env=pointmass1"],
     "mdn": ["env=pointmass1"],
 }
@@ -206,6 +207,11 @@ def test_gpt_learns_by_random_masks_and_is_asked_every_task() -> None:
         ["masking=multitask", "model=mlp", "tokens=per_factor"],
         ["masking=unimask", "model.timesteps=learned"],
         ["masking=gpt", "masking.returns=all_half", "env=walker"],
+        ["masking=gpt", "model=mlp"],
+        ["masking=gpt_random", "model=lstm"],
+        ["masking=bet", "env=blockpush", "model=lstm", "head=mdn"],
+        ["masking=bet", "env=blockpush", "model=mlp", "model.norm=batch", "experiment.window_size=1"],
+        ["masking=bc", "env=blockpush", "model=mlp", "tokens=observation", "head=bins"],
     ],
 )
 def test_baselines_and_options_compose(overrides: list[str]) -> None:
@@ -217,8 +223,8 @@ def test_baselines_and_options_compose(overrides: list[str]) -> None:
     [
         (["masking=past", "model=decoder"], "bidirectional; .*masking.train.attend=causal"),
         (["masking=multitask", "model=decoder"], "the decoder is causal, but Mixture is bidirectional"),
-        (["masking=gpt_random", "model=encoder"], "needs model=decoder or another causal one"),
-        (["masking=gpt", "model=mlp"], "needs model=decoder or another causal one"),
+        (["masking=gpt_random", "model=encoder"], "needs model=decoder, lstm or mlp"),
+        (["masking=unimask", "model=lstm"], "the lstm is causal, but BernoulliMask is bidirectional"),
         (["masking=multitask", "masking.train.schemes.bc.attend=causal"], "cannot hold causal and bidirectional"),
         (["masking=goal", "masking.train.at=last"], "masking.train.at: task 'goal' asks nothing at the last timestep"),
         (["masking=unimask", "masking.returns=frist"], "Did you mean 'first'"),

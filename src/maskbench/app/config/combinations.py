@@ -46,9 +46,9 @@ def attention_fits_model(c: TrainConfig) -> None:
     if len(rules) > 1:
         raise KeyMistake("masking.train.schemes", "a mixture cannot hold causal and bidirectional schemes")
     name, model = type(c.masking.train).__name__, type(c.model).__name__
-    if rules == {"causal"} and c.model.attention != "causal":
-        raise KeyMistake("model", f"a causal masking scheme needs model=decoder or another causal one; found {model}")
-    if rules == {"bidirectional"} and c.model.attention == "causal":
+    if rules == {"causal"} and "causal" not in c.model.attention:
+        raise KeyMistake("model", f"a causal masking scheme needs model=decoder, lstm or mlp; found {model}")
+    if rules == {"bidirectional"} and "bidirectional" not in c.model.attention:
         fix = "choose model=encoder, masking=gpt or masking=gpt_random"
         if hasattr(c.masking.train, "attend"):
             fix += ", or masking.train.attend=causal"

@@ -21,8 +21,8 @@ class ModelNode(Node):
     """A sequence model; ``load_dir`` is the run whose weights training starts from."""
 
     labels: ClassVar[tuple[str, ...]] = ("load_dir", "which")
-    #: The attention rule that the model follows.
-    attention: ClassVar[str] = "bidirectional"
+    #: The attention rules that the model follows.
+    attention: ClassVar[tuple[str, ...]] = ("bidirectional",)
 
     load_dir: str | None = None
     which: Which = "best"
@@ -75,7 +75,7 @@ class Decoder(ModelNode):
     """Causal transformer of GPT, Decision Transformer and BeT."""
 
     target: ClassVar[str] = "maskbench.models.decoder.Decoder"
-    attention: ClassVar[str] = "causal"
+    attention: ClassVar[tuple[str, ...]] = ("causal",)
 
     n_layer: Size = 4
     n_head: Size = 4
@@ -94,15 +94,30 @@ class Decoder(ModelNode):
 
 @dataclass(frozen=True)
 class MLP(ModelNode):
-    """Multilayer perceptron on the flattened window: uniMASK's baseline."""
+    """Multilayer perceptron on the flattened window: uniMASK's baseline, BeT's ablation."""
 
     target: ClassVar[str] = "maskbench.models.mlp.MLP"
+    attention: ClassVar[tuple[str, ...]] = ("bidirectional", "causal")
 
     n_layer: Size = 3
     n_hidden: Size = 128
     n_embd: Size = 64
     dropout: Dropout = 0.1
     hidden: Literal["zero", "indicator"] = "zero"
+    norm: Literal["none", "batch"] = "none"
+    init: Literal["default", "orthogonal"] = "default"
+
+
+@dataclass(frozen=True)
+class LSTM(ModelNode):
+    """Recurrent trunk: LSTM-GMM, BeT's ablation."""
+
+    target: ClassVar[str] = "maskbench.models.lstm.LSTM"
+    attention: ClassVar[tuple[str, ...]] = ("causal",)
+
+    n_layer: Size = 2
+    n_embd: Size = 256
+    dropout: Dropout = 0.0
 
 
 @dataclass(frozen=True)
