@@ -20,8 +20,8 @@ _LINEAR_MAPS = (nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def decay_groups(model: nn.Module, weight_decay: float, decay: Decay = "linear") -> list[dict[str, Any]]:
     """Trainable parameters as one or two groups, with and without weight decay.
 
-    ``linear`` decays the weights of linear maps (Linear, convolutions, attention projections, recurrent layers) and spares biases,
-    normalisations, embeddings, free parameters such as positional tables and mask tokens, and weights that a linear
+    ``linear`` decays the weights of linear maps (Linear, convolutions, attention projections, recurrent layers) and spares
+    biases, normalisations, embeddings, free parameters such as positional tables and mask tokens, and weights that a linear
     map shares with an embedding (BeT, spec bet 1.5). ``all`` and ``none`` say it themselves.
     """
     if decay not in ("linear", "all", "none"):
