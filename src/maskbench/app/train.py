@@ -219,7 +219,8 @@ def _problem(config: TrainConfig, data: Dataset, model: Model, trainer: Trainer)
     window = held_out.fixed(config.evaluation.num_windows, config.evaluation.seed)
     bank = build_bank(model, window, config.masking.tasks, config.evaluation.seed, with_scheme=True)
     settings = share.experiment
-    return MaskedProblem(batches, model.scheme, model.objective, bank, settings.batch_size, settings.seed, world)
+    steps = trainer.num_steps * trainer.accumulate
+    return MaskedProblem(batches, model.scheme, model.objective, bank, settings.batch_size, settings.seed, world, steps)
 
 
 def _batches(config: TrainConfig, data: Dataset, model: Model, device: Any) -> Batches:

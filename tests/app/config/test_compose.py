@@ -34,6 +34,7 @@ PARTNERS = {
     "lstm": ["masking=gpt"],
     "gaussian": ["env=pointmass1"],
     "mdn": ["env=pointmass1"],
+    "vqbet": ["env=pointmass1"],
 }
 
 
@@ -210,6 +211,8 @@ def test_gpt_learns_by_random_masks_and_is_asked_every_task() -> None:
         ["masking=gpt", "model=mlp"],
         ["masking=gpt_random", "model=lstm"],
         ["masking=bet", "env=blockpush", "model=lstm", "head=mdn"],
+        ["masking=vqbet", "env=blockpush", "model=lstm", "head.action.vq.sequential=true"],
+        ["masking=bet", "env=kitchen", "head=vqbet", "head.action.vq.offsets_only_after=0.5"],
         ["masking=bet", "env=blockpush", "model=mlp", "model.norm=batch", "experiment.window_size=1"],
         ["masking=bc", "env=blockpush", "model=mlp", "tokens=observation", "head=bins"],
     ],

@@ -18,7 +18,7 @@ PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_ac
 #: Tasks whose index cannot be the window's last, or its last but one.
 NEVER_AT = {"last": PAIRWISE, "second_last": ("forward_dynamics",)}
 #: Heads of continuous factors.
-NUMERIC_HEADS = ("auto", "mse", "gaussian", "mdn", "bins", "uniform_bins", "given_bins")
+NUMERIC_HEADS = ("auto", "mse", "gaussian", "mdn", "bins", "vq", "uniform_bins", "given_bins")
 
 
 def check(config: Any) -> None:
@@ -160,8 +160,10 @@ def tokens_have_inputs(c: TrainConfig) -> None:
         raise KeyMistake("tokens.inputs", "expected at least one of return, goal, prompt, state, action; found none")
     if c.tokens.pieces and c.tokens.by == "dimension":
         raise KeyMistake("tokens.pieces", "tokens.by=dimension makes every scalar a token already; leave one of them out")
-    if c.tokens.by == "dimension" and c.head.action.kind == "bins":
-        raise KeyMistake("head.action.kind", "bins span all action dimensions and cannot predict tokens of one dimension")
+    if c.tokens.by == "dimension" and c.head.action.kind in ("bins", "vq"):
+        raise KeyMistake(
+            "head.action.kind", f"{c.head.action.kind} span all action dimensions and cannot predict tokens of one dimension"
+        )
 
 
 def heads_fit_factors(c: TrainConfig) -> None:

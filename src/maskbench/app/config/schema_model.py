@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from maskbench.app.config.decode import Bound
@@ -129,10 +129,29 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
+class Codes:
+    """Codes of VQ-BeT (``maskbench.models.heads.codes``)."""
+
+    num_groups: Size = 2
+    num_codes: Size = 16
+    n_embd: Size = 64
+    n_hidden: Size = 128
+    steps: Size = 1000
+    batch_size: Size = 256
+    lr: Annotated[float, Bound(above=0)] = 1e-3
+    n_head_hidden: Size = 256
+    primary: Annotated[float, Bound(least=0)] = 5.0
+    secondary: Annotated[float, Bound(least=0)] = 0.5
+    sequential: bool = False
+    offset_of: Literal["sampled", "true"] = "sampled"
+    offsets_only_after: Annotated[float, Bound(above=0, below=1)] | None = None
+
+
+@dataclass(frozen=True)
 class HeadSpec:
     """Distribution over one role's cells and how its parameters are trained."""
 
-    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "uniform_bins", "given_bins"]
+    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins"]
     target: Literal["raw", "l2", "standard"]
     tanh: bool
     focal_gamma: Annotated[float, Bound(least=0)]
@@ -144,6 +163,7 @@ class HeadSpec:
     values: tuple[float, ...] | None = None
     standardise_bins: bool = False
     std_floor: Annotated[float, Bound(above=0)] = 0.01
+    vq: Codes = field(default_factory=Codes)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from maskbench.errors import ConfigError
@@ -11,6 +11,7 @@ from maskbench.models.heads.base import Head, Net
 from maskbench.models.heads.binned import BinnedHead
 from maskbench.models.heads.bins import BinsHead
 from maskbench.models.heads.categorical import CategoricalHead
+from maskbench.models.heads.codes import CodesHead, CodesOptions
 from maskbench.models.heads.mixture import MixtureHead
 from maskbench.models.heads.regression import GaussianHead, RegressionHead, Target
 from maskbench.tokens.codecs import BinCodec, GivenBins, UniformBins
@@ -20,6 +21,8 @@ __all__ = [
     "BinnedHead",
     "BinsHead",
     "CategoricalHead",
+    "CodesHead",
+    "CodesOptions",
     "GaussianHead",
     "Head",
     "HeadChoice",
@@ -38,10 +41,11 @@ class HeadChoice:
     kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` on a discrete factor
           is ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the least
           and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a class, in
-          its input as in its prediction (MTM). ``mdn`` is a mixture of ``num_bins`` Gaussians.
+          its input as in its prediction (MTM). ``mdn`` is a mixture of ``num_bins`` Gaussians, ``vq``
+          VQ-BeT's codes and offsets.
     """
 
-    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "uniform_bins", "given_bins"] = "auto"
+    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins"] = "auto"
     target: Target = "raw"
     tanh: bool = False
     std: float | None = None
@@ -52,12 +56,13 @@ class HeadChoice:
     values: tuple[float, ...] | None = None
     standardise_bins: bool = False
     std_floor: float = 0.01
+    vq: CodesOptions = field(default_factory=CodesOptions)
 
 
 def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "linear", bias: bool = True) -> Head:
     """The head of one factor. Raises ConfigError where the kinds do not fit."""
     if factor.kind == "discrete":
-        if choice.kind in ("mse", "gaussian", "mdn", "uniform_bins", "given_bins"):
+        if choice.kind in ("mse", "gaussian", "mdn", "vq", "uniform_bins", "given_bins"):
             raise ConfigError(f"factor '{factor.name}' is discrete: its head must be 'categorical', not '{choice.kind}'")
         return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind == "bins" else 0.0, bias)
     if choice.kind == "categorical":
@@ -65,6 +70,8 @@ def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "line
     if choice.kind == "bins":
         weights = (choice.focal_gamma, choice.offset_scale, choice.predict_offsets)
         return BinsHead(factor, n_embd, net, choice.num_bins, *weights, bias=False, standardise=choice.standardise_bins)
+    if choice.kind == "vq":
+        return CodesHead(factor, n_embd, choice.vq, choice.focal_gamma, choice.offset_scale, choice.predict_offsets)
     if choice.kind == "mdn":
         return MixtureHead(factor, n_embd, net, choice.num_bins, choice.std_floor, bias)
     if choice.kind in ("uniform_bins", "given_bins"):

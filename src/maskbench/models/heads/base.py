@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from maskbench.models.heads.sampling import PLAIN, Sampling
+from maskbench.tokens.rvq import Watch
 from maskbench.trajectory import Factor
 
 Net = Literal["linear", "norm_relu", "norm_gelu"]
@@ -73,8 +74,12 @@ class Head(nn.Module):
         that every episode owns its own. Deterministic heads return their mode."""
         return self.realise(params, self.choose(params, uniform, how), uniform, how)
 
-    def fit(self, values: Tensor) -> None:
-        """Sets statistics from the training values ``(N, *shape)`` before training (k-means bins)."""
+    def fit(self, values: Tensor, watch: Watch | None = None) -> None:
+        """Learns from the training values ``(N, *shape)`` what must be known before training (k-means bins, action codes);
+        ``watch`` follows what takes long."""
+
+    def progress(self, share: float) -> None:
+        """Told before every step which share of the training is done."""
 
 
 def take(rows: Tensor, index: Tensor) -> Tensor:

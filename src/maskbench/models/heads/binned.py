@@ -8,6 +8,7 @@ from maskbench.models.heads.base import Head, Net
 from maskbench.models.heads.categorical import focal
 from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
 from maskbench.tokens.codecs import BinCodec
+from maskbench.tokens.rvq import Watch
 from maskbench.trajectory import Factor
 
 
@@ -29,7 +30,7 @@ class BinnedHead(Head):
         super().__init__(factor, n_embd, factor.width * codec.num_bins, net, bias)
         self.codec, self.focal_gamma, self.num_uniforms = codec, focal_gamma, factor.width
 
-    def fit(self, values: Tensor) -> None:
+    def fit(self, values: Tensor, watch: Watch | None = None) -> None:
         """Sets the bins from training values ``(N, *shape)``."""
         self.codec.fit(values.flatten(1))
 

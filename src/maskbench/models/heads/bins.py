@@ -11,6 +11,7 @@ from maskbench.models.heads.base import Head, Net, take
 from maskbench.models.heads.categorical import focal
 from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
 from maskbench.tokens.kmeans import fit_kmeans
+from maskbench.tokens.rvq import Watch
 from maskbench.trajectory import Factor
 
 
@@ -52,7 +53,7 @@ class BinsHead(Head):
         self.register_buffer("scale", torch.ones(a) if standardise else None)
         self.scale: Tensor | None
 
-    def fit(self, values: Tensor) -> None:
+    def fit(self, values: Tensor, watch: Watch | None = None) -> None:
         """k-means over the training values ``(N, *shape)``."""
         flat = values.flatten(1)
         if self.scale is None:

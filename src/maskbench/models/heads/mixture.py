@@ -12,6 +12,7 @@ from maskbench.models.heads.base import Head, Net, take
 from maskbench.models.heads.regression import gaussian_noise
 from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
 from maskbench.tokens.kmeans import fit_kmeans
+from maskbench.tokens.rvq import Watch
 from maskbench.trajectory import Factor
 
 
@@ -40,7 +41,7 @@ class MixtureHead(Head):
         self.register_buffer("centres", torch.zeros(num_components, a))
         self.centres: Tensor
 
-    def fit(self, values: Tensor) -> None:
+    def fit(self, values: Tensor, watch: Watch | None = None) -> None:
         """Centres over the training values ``(N, *shape)``."""
         flat = values.flatten(1)
         distinct = len(torch.unique(flat, dim=0))
