@@ -59,7 +59,8 @@ class Model:
     def refusals(self, environment: Environment) -> dict[str, str | None]:
         """Per rollout query None, or why model and environment cannot answer it."""
         layout, scheme = self.layout, self.scheme
-        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries)
+        frames = self.config.dataset.sampling.goal_frames
+        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries, frames)
 
     def policy(self, query: Query, num_slots: int, environment: Environment | None = None) -> ModelPolicy:
         """The model acting. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
@@ -85,6 +86,7 @@ class Model:
             environment.horizon,
             num_slots,
             ReturnUnits(returns.scale, returns.mode == "mean", returns.horizon),
+            self.config.dataset.sampling.goal_frames,
         )
 
 
@@ -161,7 +163,7 @@ def _fit(head: Head, values: torch.Tensor, name: str) -> None:
 def _assemble(
     config: TrainConfig, environment: Environment, spec: TrajectorySpec, normaliser: Normaliser, data_hash: str, origin: str
 ) -> Model:
-    length = config.experiment.window_size or config.dataset.window
+    length = (config.experiment.window_size or config.dataset.window) + config.dataset.sampling.goal_frames
     layout = make_layout(config, spec, length)
     scheme = build_scheme(config.masking)
     choices = {role: _choice(getattr(config.head, key)) for role, key in HEAD_KEYS.items()}

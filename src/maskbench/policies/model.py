@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskSet, Returns
 from maskbench.models.sequence import SequenceModel
 from maskbench.policies.drawing import Drawing
@@ -53,6 +54,7 @@ class ModelPolicy:
              is shown the wanted average in every timestep, whatever was earned meanwhile (MTM's RCBC; unimask.md section 6.3).
     units:   how its return-to-go factor was made from rewards.
     horizon: steps of an episode, the budget of rows that set none.
+    goal_frames: timesteps in front of every window that show the goal (``data.goals``); nothing where none is asked for.
     """
 
     def __init__(
@@ -66,12 +68,15 @@ class ModelPolicy:
         horizon: int,
         num_slots: int,
         units: ReturnUnits,
+        goal_frames: int = 0,
     ) -> None:
         self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
         self.steady = attend == "bidirectional" and returns == "all" and units.mean
         self.attend, self.horizon, self.units = attend, horizon, units
         self.returns = returns
         self.layout = model.layout
+        if query.mode == "open" and attend == "causal":
+            raise ConfigError("query.mode=open asks for all actions at once; a causal model is asked for one step at a time")
         if query.mode == "two_stage":
             check_two_stage(model, attend, query.history or 0)
         self.device = next(model.parameters()).device
@@ -80,6 +85,8 @@ class ModelPolicy:
         self.cells: dict[str, Tensor] = {f.name: _blank(f, num_slots, k, self.device) for f in self.layout.spec}
         self.wanted_at = torch.full((num_slots, 0), -1, dtype=torch.long, device=self.device)
         self.wanted_states: dict[str, Tensor] = {f.name: _blank(f, num_slots, 0, self.device) for f in self._states}
+        self.lead = goal_frames
+        self.led = torch.zeros(num_slots, dtype=torch.bool, device=self.device)
         self.keep = torch.zeros(num_slots, dtype=torch.long, device=self.device)
         self.now = torch.full((num_slots,), -1, dtype=torch.long, device=self.device)
         self.time = np.zeros(num_slots, np.int64)
@@ -97,7 +104,7 @@ class ModelPolicy:
         at = torch.as_tensor(slots, device=self.device)
         for cell in self.cells.values():
             cell[at] = 0
-        self.now[at] = -1
+        self.now[at] = self.lead - 1
         self.time[slots] = 0
         k = self.layout.length
         for slot, row in zip(slots, rows, strict=True):
@@ -106,8 +113,13 @@ class ModelPolicy:
             self.wanted[slot] = row.target_return if row.target_return is not None else 0.0
             self.drawing.reset(slot, row.policy_seed)
             self.plans.pop(slot, None)
-            self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
-            self._want(slot, self._wishes(row, int(self.budget[slot])))
+            wishes = self._wishes(row, int(self.budget[slot]))
+            if self.lead:
+                self.keep[slot] = min(self.lead + (self.query.history if self.query.history is not None else k), k - 1)
+                self._lead_by(slot, wishes[1])
+            else:
+                self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
+                self._want(slot, wishes)
 
     def _wishes(self, row: PlanRow, budget: int) -> tuple[Sequence[int], Mapping[str, np.ndarray]]:
         """Times and states ``(W, *shape)`` that the query shows ahead; a goal is one at the end of the budget."""
@@ -134,6 +146,13 @@ class ModelPolicy:
             if f.parent in states:
                 values = torch.nan_to_num(torch.as_tensor(np.asarray(states[f.parent])))
                 self.wanted_states[f.name][slot, : len(times)] = self._to_model(f, values)
+
+    def _lead_by(self, slot: int, goal: Mapping[str, np.ndarray]) -> None:
+        """Shows a goal, states ``(1, *shape)``, in every timestep in front of the window; nothing where it is empty."""
+        self.led[slot] = bool(goal)
+        for f in self._states:
+            if f.parent in goal:
+                self.cells[f.name][slot, : self.lead] = self._to_model(f, torch.nan_to_num(torch.as_tensor(goal[f.parent])))
 
     def _to_model(self, f: Factor, value: Tensor) -> Tensor:
         """Values of the factor that ``f`` is (a part of), ``(n, ...)``, to model units."""
@@ -187,7 +206,7 @@ class ModelPolicy:
         at = torch.as_tensor(slots, device=self.device)
         full = at[self.now[at] >= self.keep[at]]
         for cell in self.cells.values():
-            cell[full] = torch.roll(cell[full], -1, dims=1)
+            cell[full, self.lead :] = torch.roll(cell[full, self.lead :], -1, dims=1)
         self.now[at] = torch.minimum(self.now[at] + 1, self.keep[at])
         for f in self._states:
             self.cells[f.name][at, self.now[at]] = self._to_model(f, torch.as_tensor(np.asarray(observations[f.parent])))
@@ -222,7 +241,10 @@ class ModelPolicy:
         if self.steady and self.query.name == "return":
             masks = self._show_every_return(values, masks, now, slots)
         valid = None
-        if self.query.name == "goal":
+        if self.lead:
+            is_goal = torch.tensor([f.role == "state" for f in self.layout.spec], device=self.device)
+            masks.visible[:, : self.lead] &= (self.led[at, None] & is_goal)[:, None]
+        elif self.query.name == "goal":
             t = torch.arange(k, device=self.device)[None]
             end = torch.where(wanted.any(1), (wanted * t).amax(1), k - 1)
             valid = t <= end[:, None]

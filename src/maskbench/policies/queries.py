@@ -119,9 +119,15 @@ class Query:
 
 
 def answerable(
-    layout: TokenLayout, attend: Attend, returns: Returns, outputs: Sequence[str], environment_queries: Sequence[str]
+    layout: TokenLayout,
+    attend: Attend,
+    returns: Returns,
+    outputs: Sequence[str],
+    environment_queries: Sequence[str],
+    goal_frames: int = 0,
 ) -> dict[str, str | None]:
-    """Per query None where model and environment can answer it, else the reason why not."""
+    """Per query None where model and environment can answer it, else the reason why not. A causal model can be asked for a
+    goal where it learned with goals in front of its windows (``goal_frames``)."""
     inputs = {f.role for f in layout.inputs}
     acts = any(layout.spec[n].role == "action" for n in outputs)
     reasons: dict[str, str | None] = {}
@@ -135,7 +141,7 @@ def answerable(
             reason = "returns-to-go are no part of the model's tokens"
         elif name == "return" and attend == "causal" and returns == "none":
             reason = "the model never saw a return-to-go in training"
-        elif name in ("goal", "waypoint") and attend == "causal":
+        elif (name == "waypoint" or (name == "goal" and not goal_frames)) and attend == "causal":
             reason = f"a causal model cannot look ahead at a {name}"
         elif name == "future" and attend == "causal":
             reason = "a causal model is asked for one step at a time (bc)"

@@ -76,6 +76,18 @@ def autoencoder_has_whole_tokens(c: TrainConfig) -> None:
         )
 
 
+def goals_come_first(c: TrainConfig) -> None:
+    """Goals in front of a window are for causal schemes that read states."""
+    if c.dataset.sampling.goal_frames:
+        key, rules = "dataset.sampling.goal_frames", {s.attention for s in _schemes(c.masking.train)}
+        if rules != {"causal"}:
+            raise KeyMistake(key, "puts goals in front of causal windows; bidirectional models learn goals by masking=goal")
+        if "state" not in c.tokens.inputs or "return" in c.tokens.inputs:
+            raise KeyMistake(key, f"needs tokens of states and none of returns; found tokens.inputs={list(c.tokens.inputs)}")
+        if c.model.episode_limit is not None:
+            raise KeyMistake(key, "goals have no timestep inside the episode; choose model.timesteps=none")
+
+
 def heads_divide_width(c: TrainConfig) -> None:
     """Attention heads split the width evenly."""
     n_embd, n_head = getattr(c.model, "n_embd", 1), getattr(c.model, "n_head", 1)
@@ -292,6 +304,7 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         mixture_is_complete,
         attention_fits_model,
         autoencoder_has_whole_tokens,
+        goals_come_first,
         heads_divide_width,
         window_fits_episode,
         window_fits_masks,
