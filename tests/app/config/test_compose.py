@@ -213,6 +213,7 @@ def test_gpt_learns_by_random_masks_and_is_asked_every_task() -> None:
         ["masking=bet", "env=blockpush", "model=lstm", "head=mdn"],
         ["masking=vqbet", "env=blockpush", "model=lstm", "head.action.vq.sequential=true"],
         ["masking=cbet", "env=kitchen", "model=lstm"],
+        ["masking=goal", "env=blockpush", "tokens=observation", "head=bins"],
         ["masking=bet", "env=kitchen", "head=vqbet", "head.action.vq.offsets_only_after=0.5"],
         ["masking=bet", "env=blockpush", "model=mlp", "model.norm=batch", "experiment.window_size=1"],
         ["masking=bc", "env=blockpush", "model=mlp", "tokens=observation", "head=bins"],
