@@ -85,3 +85,21 @@ def test_without_goals_windows_are_what_they_were() -> None:
 def test_goals_longer_than_an_episode_are_refused() -> None:
     with pytest.raises(ConfigError, match="do not fit the shortest episode, of 4"):
         sampler(frames=5)
+
+
+def test_windows_of_chunks_reach_beyond_the_end_and_ask_nothing_there() -> None:
+    batches = list(WindowSampler(store(), 4, 100, 0, chunk=3).epoch_batches(0))
+    assert sum(w.batch for w in batches) == sum(n + 2 - 4 + 1 for n in (6, 9, 4))
+    window = batches[0]
+    assert window.known[:, :2].all()
+    assert window.known[:, 2:].tolist() == [[[True, False]] * 2] * window.batch
+    episode, start = window.values["state"][:, 0, 0].long(), window.values["state"][:, 0, 1]
+    left = torch.tensor([6, 9, 4])[episode] - start  # recorded steps from here on
+    assert (window.valid.sum(1) == left.clamp(max=4)).all()
+    assert (window.values["action"][:, :, 0].sum(1) == left.clamp(max=4)).all()  # zeros after the end
+    assert int(left.min()) == 2  # the last step of an episode stands where chunks are asked
+
+
+def test_goals_and_chunks_frame_the_history_together() -> None:
+    window = WindowSampler(store(), 6, 50, 0, goal_frames=1, goal_drop=0.0, chunk=3).batch(0)
+    assert window.known[0].tolist() == [[True, False], [True, True], [True, True], [True, True], [True, False], [True, False]]

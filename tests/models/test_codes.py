@@ -10,6 +10,7 @@ from tests.models.test_multimodal import learned, samples, two_modes
 
 from maskbench.models.decoder import Decoder
 from maskbench.models.heads import CodesHead, CodesOptions, HeadChoice, build_heads
+from maskbench.models.heads.codes import following
 from maskbench.models.heads.sampling import Sampling
 from maskbench.tokens.layout import build_layout
 from maskbench.training.optim import decay_groups
@@ -94,3 +95,20 @@ def test_without_offsets_there_is_no_offset_head() -> None:
     made = CodesHead(ACTION, 4, CodesOptions(**SMALL), predict_offsets=False)
     made.fit(two_modes())
     assert set(made.losses(made(torch.zeros(5, 4)), two_modes(5))) == {"primary", "secondary"}
+
+
+def test_chunks_are_the_actions_that_follow_and_zeros_beyond_the_window() -> None:
+    values = torch.arange(1.0, 5).view(1, 4, 1)
+    assert following(values, 3)[0, :, :, 0].tolist() == [[1, 2, 3], [2, 3, 4], [3, 4, 0], [4, 0, 0]]
+
+
+def test_a_chunk_is_realised_whole_and_its_first_action_is_the_value() -> None:
+    torch.manual_seed(0)
+    made = CodesHead(ACTION, 4, CodesOptions(**SMALL, chunk=3))
+    made.fit(following(two_modes(200).view(1, 200, 2), 3)[0])
+    params = made(torch.randn(7, 5, 4))
+    codes = made.choose(params, torch.rand(7, 5, 2, dtype=torch.float64))
+    whole = made.realise_chunk(params, codes)
+    assert whole.shape == (7, 5, 3, 2)
+    assert torch.equal(made.realise(params, codes, torch.zeros(7, 5, 2)), whole[:, :, 0])
+    assert made.losses(params, torch.randn(7, 5, 2))["offset"].shape == (7, 5)

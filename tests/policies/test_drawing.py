@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from maskbench.errors import ConfigError
-from maskbench.models.heads import BinsHead, GaussianHead
+from maskbench.models.heads import BinsHead, CodesHead, CodesOptions, GaussianHead
 from maskbench.models.heads.sampling import Sampling, draw_class
 from maskbench.policies.drawing import Drawing
 from maskbench.policies.queries import Query
@@ -124,3 +124,23 @@ def test_spread_shrinks_gaussians_to_their_mean() -> None:
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError, match=f"query.*{next(iter(wrong)).split('_')[0]}"):
         Query(**wrong)
+
+
+def test_overlapping_chunks_are_averaged_and_each_episode_starts_with_its_own() -> None:
+    head = CodesHead(ACTION, 4, CodesOptions(num_groups=1, num_codes=2, n_embd=2, n_hidden=2, n_head_hidden=2, chunk=3))
+    head.realise_chunk = lambda params, choice, how, offset_of: params[..., :6].unflatten(-1, (3, 2))  # type: ignore
+    drawing, slots = Drawing(Query(), 3), np.array([1])
+    width = head.num_logits + 2 * 6
+
+    def say(chunk: list[float]) -> float:
+        drawing.step(slots)
+        params = torch.zeros(1, width)
+        params[0, :6] = torch.tensor(chunk).repeat_interleave(2)
+        return float(drawing.draw("action", head, params, slots)[0, 0])
+
+    for _ in range(2):
+        drawing.reset(1, 0)
+        assert say([1, 2, 3]) == 1
+        assert say([4, 5, 6]) == (2 + 4) / 2
+        assert say([7, 8, 9]) == (3 + 5 + 7) / 3
+        assert say([0, 0, 0]) == pytest.approx((6 + 8 + 0) / 3)

@@ -27,6 +27,7 @@ from maskbench.errors import ConfigError
 from maskbench.masking.returns import WithReturns
 from maskbench.masking.scheme import MaskScheme
 from maskbench.models.heads import CodesOptions, Head, HeadChoice, build_heads
+from maskbench.models.heads.codes import following
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import SequenceModel
 from maskbench.policies.model import ModelPolicy, ReturnUnits
@@ -126,6 +127,7 @@ def build_sampler(
         device=device,
         normaliser=data.normaliser,
         known=data.known,
+        chunk=chunk_of(config),
         **asdict(config.dataset.sampling),
     )
 
@@ -137,8 +139,11 @@ def build_model(config: TrainConfig, environment: Environment, data: Dataset) ->
         head, factor = model.network.head(name), model.layout.spec[name]
         if factor.kind == "continuous":
             values = torch.as_tensor(data.store.array(factor.parent)[data.training_rows(factor.parent)]).float()
-            columns = part_slice(data.spec[factor.parent], name)
-            _fit(head, data.normaliser.apply(factor.parent, values)[..., columns], name)
+            values = data.normaliser.apply(factor.parent, values)[..., part_slice(data.spec[factor.parent], name)]
+            if head.chunk > 1:
+                episodes = values.split(data.store.lengths[data.training_episodes(factor.parent)].tolist())
+                values = torch.cat([following(e.flatten(1), head.chunk) for e in episodes])
+            _fit(head, values, name)
     return model
 
 
@@ -163,7 +168,8 @@ def _fit(head: Head, values: torch.Tensor, name: str) -> None:
 def _assemble(
     config: TrainConfig, environment: Environment, spec: TrajectorySpec, normaliser: Normaliser, data_hash: str, origin: str
 ) -> Model:
-    length = (config.experiment.window_size or config.dataset.window) + config.dataset.sampling.goal_frames
+    history = config.experiment.window_size or config.dataset.window
+    length = config.dataset.sampling.goal_frames + history + chunk_of(config) - 1
     layout = make_layout(config, spec, length)
     scheme = build_scheme(config.masking)
     choices = {role: _choice(getattr(config.head, key)) for role, key in HEAD_KEYS.items()}
@@ -177,6 +183,11 @@ def _assemble(
 def _choice(config: HeadSpec) -> HeadChoice:
     plain = asdict(config)
     return HeadChoice(**{**plain, "vq": CodesOptions(**plain["vq"])})
+
+
+def chunk_of(config: TrainConfig) -> int:
+    """Consecutive actions that one prediction stands for."""
+    return config.head.action.vq.chunk if config.head.action.kind == "vq" else 1
 
 
 def build_scheme(config: Masking) -> MaskScheme:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -54,6 +54,7 @@ class WindowSampler:
         known: Mapping[str, np.ndarray] | None = None,
         goal_frames: int = 0,
         goal_drop: float = 0.1,
+        chunk: int = 1,
     ) -> None:
         """Loads the chosen rows onto ``device``, normalised once.
 
@@ -69,12 +70,14 @@ class WindowSampler:
             named are known everywhere. What is unknown reads as zero, and windows say so (``Window.known``).
         goal_frames: the first timesteps of each window hold later states of its episode, goals in hindsight; a share
             ``goal_drop`` of the windows has none (``data.goals``). Their other cells are unknown.
+        chunk: where actions are predicted ``chunk`` at a time, the last ``chunk - 1`` timesteps complete those of the others;
+            their own are unknown. Windows then reach beyond the end of an episode by as many timesteps of zero actions.
 
         A store opened with ``place="mmap"`` stays on disk where ``device`` is the CPU and no episode needs padding: batches
         are then read and normalised one by one. Raises ``DataError`` where no window is left.
         """
-        _check_choices(length - goal_frames, batch_size, stride, by, short)
-        self._lead, length = goal_frames, length - goal_frames
+        _check_choices(length - goal_frames - chunk + 1, batch_size, stride, by, short)
+        self._lead, self._tail, length = goal_frames, chunk - 1, length - goal_frames
         chosen = np.arange(store.num_episodes) if episodes is None else np.asarray(episodes, np.int64)
         rows = store.rows(chosen)
         names = [f.name for f in store.spec if f.role in MODEL_ROLES] if factors is None else list(factors)
@@ -87,10 +90,10 @@ class WindowSampler:
         self._by, self._short, self._legacy = by, short, legacy_slicing
         self._normaliser = normaliser
         self._lengths = store.lengths[chosen]
-        padded = short == "pad" and bool((self._lengths < length).any())
+        padded = self._tail > 0 or (short == "pad" and bool((self._lengths < length).any()))
         self._on_disk = store.place == "mmap" and self.device.type == "cpu" and not padded and not goal_frames
 
-        room = np.maximum(self._lengths, length) if padded else self._lengths
+        room = np.maximum(self._lengths + self._tail, length) if padded else self._lengths
         self._begins = store.ends[chosen] - self._lengths if self._on_disk else np.cumsum(room) - room
         self._table = self._windows(stride)
         if self.num_windows == 0:
@@ -168,11 +171,16 @@ class WindowSampler:
     def _gather(self, table: _Table, index: np.ndarray, random: np.random.Generator) -> Window:
         """The windows at these places of the table; ``random`` draws their goals, if they have any."""
         window = self._recorded(table, index)
-        if self._goals is None:
-            return window
-        _, start, _, episode = table.places.take(index, axis=1)
-        goals, shown = self._goals.draw(random, episode, start + self._history)
-        return self._with_goals(window, goals, shown.to(self.device))
+        if self._goals is not None:
+            _, start, _, episode = table.places.take(index, axis=1)
+            goals, shown = self._goals.draw(random, episode, start + self._history)
+            window = self._with_goals(window, goals, shown.to(self.device))
+        if self._tail:
+            shape = (window.batch, window.length, len(self.spec))
+            known = torch.ones(shape, dtype=torch.bool, device=self.device) if window.known is None else window.known.clone()
+            known[:, -self._tail :, [i for i, f in enumerate(self.spec) if f.role == "action"]] = False
+            window = replace(window, known=known)
+        return window
 
     def _with_goals(self, window: Window, goals: Mapping[str, Tensor], shown: Tensor) -> Window:
         """``window`` behind its goals; the other cells of their timesteps, and all of goals not ``shown``, are unknown."""
@@ -210,10 +218,11 @@ class WindowSampler:
 
     def _windows(self, stride: int) -> _Table:
         """Where each window starts."""
-        starts = self._lengths - self._history + (0 if self._legacy else 1)
+        reach = self._lengths + self._tail
+        starts = reach - self._history + (0 if self._legacy else 1)
         count = -(-starts // stride)
-        if (self._lengths < self._history).any():
-            is_short = self._lengths < self._history
+        if (reach < self._history).any():
+            is_short = reach < self._history
             if self._short == "error":
                 episode = int(np.flatnonzero(is_short)[0])
                 raise DataError(
@@ -226,7 +235,7 @@ class WindowSampler:
         count = count[used]
         first = np.cumsum(count) - count
         start = (np.arange(count.sum()) - np.repeat(first, count)) * stride
-        valid = np.minimum(np.repeat(self._lengths[used], count), self._history)
+        valid = np.minimum(np.repeat(self._lengths[used], count) - start, self._history)
         weight = np.cumsum(self._lengths[used] if self._by == "length" else np.ones(len(used)))
         return _Table(
             places=np.stack([np.repeat(self._begins[used], count) + start, start, valid, np.repeat(used, count)]),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskbench.models.heads import Head
+from maskbench.models.heads import CodesHead, Head
 from maskbench.policies.queries import Query
 
 
@@ -23,6 +23,7 @@ class Drawing:
         self._age = np.full(num_slots, -1)
         self._held: dict[str, Tensor] = {}
         self._played = np.zeros(0, np.int64)
+        self._ahead: dict[str, tuple[Tensor, Tensor]] = {}
 
     def reset(self, slot: int, seed: int) -> None:
         """A new episode: its noise comes from ``seed`` alone."""
@@ -50,9 +51,29 @@ class Drawing:
         wide = params[:, None].expand(-1, m, -1)
         fresh = head.choose(wide, noise, self.how)
         choice = self._kept(name, fresh, slots) if fresh is not None and self.query.commit_steps > 1 else fresh
-        cloud = head.realise(wide, choice, noise, self.how, fresh if self.query.commit_legacy else None)
-        self.clouds[name] = cloud
-        return cloud[torch.arange(len(slots)), torch.as_tensor(self._played)]
+        offset_of = fresh if self.query.commit_legacy else None
+        rows, played = torch.arange(len(slots)), torch.as_tensor(self._played)
+        if isinstance(head, CodesHead) and head.chunk > 1:
+            assert choice is not None
+            chunks = head.realise_chunk(wide, choice, self.how, offset_of)  # (n, m, chunk, A)
+            self.clouds[name] = chunks[:, :, 0].unflatten(-1, head.factor.shape)
+            return self._averaged(name, chunks[rows, played], slots).unflatten(-1, head.factor.shape)
+        self.clouds[name] = head.realise(wide, choice, noise, self.how, offset_of)
+        return self.clouds[name][rows, played]
+
+    def _averaged(self, name: str, chunks: Tensor, slots: np.ndarray) -> Tensor:
+        """What the latest chunks ``(n, chunk, A)`` of each slot say about this step, on average ``(n, A)`` (VQ-BeT)."""
+        _, chunk, a = chunks.shape
+        if name not in self._ahead:
+            total = chunks.new_zeros(len(self._generators), chunk, a)
+            self._ahead[name] = total, chunks.new_zeros(len(self._generators), chunk, 1)
+        at = torch.as_tensor(slots, device=chunks.device)
+        first = torch.as_tensor(self._age[slots] == 0, device=chunks.device)
+        total, count = (torch.where(first[:, None, None], 0.0, kept[at]) for kept in self._ahead[name])
+        total, count = (torch.cat([x[:, 1:], torch.zeros_like(x[:, :1])], 1) for x in (total, count))
+        total, count = total + chunks, count + 1
+        self._ahead[name][0][at], self._ahead[name][1][at] = total, count
+        return total[:, 0] / count[:, 0]
 
     def _kept(self, name: str, fresh: Tensor, slots: np.ndarray) -> Tensor:
         """``fresh`` ``(n, m, C)``, or the choice that a slot holds; a slot whose time is over holds what it plays now."""

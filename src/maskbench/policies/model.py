@@ -120,6 +120,8 @@ class ModelPolicy:
             else:
                 self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
                 self._want(slot, wishes)
+            # positions beyond only completed the chunks of the others in training
+            self.keep[slot] = min(int(self.keep[slot]), k - max(self.model.head(f.name).chunk for f in self.actions))
 
     def _wishes(self, row: PlanRow, budget: int) -> tuple[Sequence[int], Mapping[str, np.ndarray]]:
         """Times and states ``(W, *shape)`` that the query shows ahead; a goal is one at the end of the budget."""

@@ -61,7 +61,7 @@ class ResidualVQ(nn.Module):
         """Codes ``(..., G)`` int64. Raises DataError before ``fit``."""
         if not bool(self.fitted):
             raise DataError("the action codec was never fitted: call fit(values) or load a trained checkpoint first")
-        return self._quantise(self.encoder(value.float()))[0]
+        return self._quantise(self.encoder(value.float()).float())[0]
 
     def decode(self, codes: Tensor) -> Tensor:
         """Values ``(..., d)`` of codes ``(..., G)``."""

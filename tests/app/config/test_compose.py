@@ -231,6 +231,7 @@ def test_baselines_and_options_compose(overrides: list[str]) -> None:
         (["masking=gpt_random", "model=encoder"], "needs model=decoder, lstm or mlp"),
         (["dataset.sampling.goal_frames=1"], "bidirectional models learn goals by masking=goal"),
         (["masking=gpt", "dataset.sampling.goal_frames=1"], "none of returns"),
+        (["masking=bc", "head=vqbet", "head.action.vq.chunk=2", "env=pointmass1"], "need a causal scheme"),
         (["masking=unimask", "model=lstm"], "the lstm is causal, but BernoulliMask is bidirectional"),
         (["masking=multitask", "masking.train.schemes.bc.attend=causal"], "cannot hold causal and bidirectional"),
         (["masking=goal", "masking.train.at=last"], "masking.train.at: task 'goal' asks nothing at the last timestep"),
@@ -253,8 +254,14 @@ def test_runs_from_before_some_options_still_load(tmp_path: Path) -> None:
     node = OmegaConf.to_container(OmegaConf.load(run / ".hydra" / "config.yaml"))
     del node["masking"]["returns"], node["masking"]["train"]["at"], node["masking"]["train"]["attend"]
     del node["model"]["timesteps"], node["model"]["max_timesteps"], node["trainer"]["stack_seeds"]
+    del node["dataset"]["sampling"]["goal_frames"], node["dataset"]["sampling"]["goal_drop"]
+    for key in ("top_k", "top_p", "spread", "offsets", "commit_steps", "commit_legacy", "action_batch", "references"):
+        del node["query"][key]
+    for role in ("action", "state", "return"):
+        del node["head"][role]["standardise_bins"], node["head"][role]["std_floor"]
     config = decode(TrainConfig, OmegaConf.to_container(OmegaConf.create(node), resolve=True))
     assert (config.masking.returns, config.model.timesteps) == (None, "none")
+    assert (config.query.commit_steps, config.dataset.sampling.goal_frames, config.head.action.vq.chunk) == (1, 0, 1)
 
 
 def test_composition_twice_in_one_process_is_independent() -> None:

@@ -88,6 +88,17 @@ def goals_come_first(c: TrainConfig) -> None:
             raise KeyMistake(key, "goals have no timestep inside the episode; choose model.timesteps=none")
 
 
+def chunks_are_causal(c: TrainConfig) -> None:
+    """Chunks of actions are predicted from the past, and by the action's head alone."""
+    if c.head.state.vq.chunk > 1 or c.head.return_.vq.chunk > 1:
+        raise KeyMistake("head.state.vq.chunk", "only actions are predicted in chunks")
+    if c.head.action.kind == "vq" and c.head.action.vq.chunk > 1:
+        if {s.attention for s in _schemes(c.masking.train)} != {"causal"}:
+            raise KeyMistake("head.action.vq.chunk", "chunks of actions need a causal scheme, e.g. masking=vqbet")
+        if c.tokens.pieces or c.tokens.split:
+            raise KeyMistake("head.action.vq.chunk", "chunks are of whole actions; leave tokens.split and tokens.pieces empty")
+
+
 def heads_divide_width(c: TrainConfig) -> None:
     """Attention heads split the width evenly."""
     n_embd, n_head = getattr(c.model, "n_embd", 1), getattr(c.model, "n_head", 1)
@@ -305,6 +316,7 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         attention_fits_model,
         autoencoder_has_whole_tokens,
         goals_come_first,
+        chunks_are_causal,
         heads_divide_width,
         window_fits_episode,
         window_fits_masks,

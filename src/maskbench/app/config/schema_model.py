@@ -132,6 +132,7 @@ class LoadedModel:
 class Codes:
     """Codes of VQ-BeT (``maskbench.models.heads.codes``)."""
 
+    chunk: Size = 1
     num_groups: Size = 2
     num_codes: Size = 16
     n_embd: Size = 64

@@ -33,6 +33,8 @@ class Head(nn.Module):
 
     #: Uniform numbers that one sample consumes.
     num_uniforms: int = 0
+    #: Consecutive values, from its own timestep on, that a prediction stands for.
+    chunk: int = 1
 
     def __init__(self, factor: Factor, n_embd: int, width: int, net: Net = "linear", bias: bool = True) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ class CodesOptions:
     """Settings of ``CodesHead``.
 
     num_groups .. lr: of the autoencoder (``tokens.rvq.ResidualVQ``).
+    chunk:      consecutive actions that codes stand for; acting averages what successive chunks say about a step.
     n_head_hidden: width of the two hidden layers of each head.
     primary, secondary: weights of the first code's loss and of each later one's.
     sequential: predicts each code given the one before it; else all at once, independently.
@@ -30,6 +31,7 @@ class CodesOptions:
     offsets_only_after: share of the training after which nothing but the offset head learns (published: 0.5).
     """
 
+    chunk: int = 1
     num_groups: int = 2
     num_codes: int = 16
     n_embd: int = 64
@@ -49,8 +51,8 @@ class CodesHead(Head):
     """Logits of ``G`` codes of ``C`` classes and an offset for each class: ``value = decode(codes) + sum of their offsets``.
 
     Parameters are the logits of the first code ``(C)``, those of each further one ``(C)``, or ``(C, C)`` by the code before
-    where they are sequential, and the offsets ``(G, C, A)``. ``fit`` trains the autoencoder, which is frozen afterwards and
-    travels in the checkpoint.
+    where they are sequential, and the offsets ``(G, C, chunk * A)``. ``fit`` trains the autoencoder, which is frozen afterwards
+    and travels in the checkpoint.
     """
 
     def __init__(
@@ -62,17 +64,17 @@ class CodesHead(Head):
         offset_scale: float = 10.0,
         predict_offsets: bool = True,
     ) -> None:
-        a, g, c = factor.width, options.num_groups, options.num_codes
+        a, g, c = options.chunk * factor.width, options.num_groups, options.num_codes
         super().__init__(factor, n_embd, 1)
         self.options, self.focal_gamma, self.offset_scale = options, focal_gamma, offset_scale
-        self.num_uniforms, self.offsets_only = g, False
+        self.num_uniforms, self.offsets_only, self.chunk = g, False, options.chunk
         self.codec = ResidualVQ(a, g, c, options.n_embd, options.n_hidden, options.steps, options.batch_size, options.lr)
         self.num_logits = c + (g - 1) * c * (c if options.sequential else 1)
         self.net = _perceptron(n_embd, options.n_head_hidden, self.num_logits)
         self.offset_net = _perceptron(n_embd, options.n_head_hidden, g * c * a) if predict_offsets else None
 
     def fit(self, values: Tensor, watch: Watch | None = None) -> None:
-        """Stage 1: the autoencoder of the training values ``(N, *shape)``."""
+        """Stage 1: the autoencoder of the training values ``(N, *shape)``, or chunks of them ``(N, chunk, *shape)``."""
         self.codec.fit(values.flatten(1), watch)
 
     def progress(self, share: float) -> None:
@@ -97,15 +99,17 @@ class CodesHead(Head):
         return take(params[..., start : start + c * c].float().unflatten(-1, (c, c)), before)
 
     def offset(self, params: Tensor, codes: Tensor) -> Tensor:
-        """``(..., A)`` of codes ``(..., G)``."""
+        """``(..., chunk * A)`` of codes ``(..., G)``."""
         if self.offset_net is None:
-            return torch.zeros(*codes.shape[:-1], self.factor.width, device=params.device)
+            return torch.zeros(*codes.shape[:-1], self.chunk * self.factor.width, device=params.device)
         g, c = self.options.num_groups, self.options.num_codes
-        table = params[..., self.num_logits :].float().unflatten(-1, (g, c, self.factor.width))
+        table = params[..., self.num_logits :].float().unflatten(-1, (g, c, self.chunk * self.factor.width))
         return torch.stack([take(table[..., i, :, :], codes[..., i]) for i in range(g)]).sum(0)
 
     def losses(self, params: Tensor, target: Tensor) -> dict[str, Tensor]:
         value = target.flatten(params.dim() - 1).float()
+        if self.chunk > 1:
+            value = following(value, self.chunk).flatten(-2)
         true, o = self.codec.encode(value), self.options
         terms: dict[str, Tensor] = {}
         for i in range(o.num_groups):
@@ -142,10 +146,20 @@ class CodesHead(Head):
         offset_of: Tensor | None = None,
     ) -> Tensor:
         assert choice is not None
+        return self.realise_chunk(params, choice, how, offset_of)[..., 0, :].unflatten(-1, self.factor.shape)
+
+    def realise_chunk(self, params: Tensor, choice: Tensor, how: Sampling = PLAIN, offset_of: Tensor | None = None) -> Tensor:
+        """The actions ``(..., chunk, A)`` that codes stand for, from this step on."""
         value = self.codec.decode(choice)
         if how.offsets:
             value = value + self.offset(params, choice if offset_of is None else offset_of)
-        return value.unflatten(-1, self.factor.shape)
+        return value.unflatten(-1, (self.chunk, self.factor.width))
+
+
+def following(values: Tensor, chunk: int) -> Tensor:
+    """``(..., T, A)`` -> ``(..., T, chunk, A)``: each row and those after it, zeros beyond the end."""
+    padded = torch.nn.functional.pad(values, (0, 0, 0, chunk - 1))
+    return padded.unfold(-2, chunk, 1).transpose(-1, -2)
 
 
 def _perceptron(n_embd: int, hidden: int, width: int) -> nn.Sequential:
