@@ -20,7 +20,19 @@ from maskbench.errors import ConfigError
 
 FOLDER = config_folder()
 OPTIONS = [(g, o) for g in GROUPS["train"].split() for o in options(FOLDER, g)]
-FAMILIES = ["unimask", "bert", "maskdp", "mtm", "gpt", "gpt_random", "decision_gpt", "decision_transformer", "bet"]
+FAMILIES = [
+    "unimask",
+    "bert",
+    "maskdp",
+    "mtm",
+    "gpt",
+    "gpt_random",
+    "decision_gpt",
+    "decision_transformer",
+    "bet",
+    "vqbet",
+    "cbet",
+]
 #: What an option needs beside it to be a runnable whole.
 PARTNERS = {
     "decoder": ["masking=gpt"],

@@ -95,6 +95,8 @@ def chunks_are_causal(c: TrainConfig) -> None:
     if c.head.action.kind == "vq" and c.head.action.vq.chunk > 1:
         if {s.attention for s in _schemes(c.masking.train)} != {"causal"}:
             raise KeyMistake("head.action.vq.chunk", "chunks of actions need a causal scheme, e.g. masking=vqbet")
+        if c.env.discrete:
+            raise KeyMistake("head.action.vq.chunk", f"the actions of env={c.env.name} are classes, predicted one at a time")
         if c.tokens.pieces or c.tokens.split:
             raise KeyMistake("head.action.vq.chunk", "chunks are of whole actions; leave tokens.split and tokens.pieces empty")
 
@@ -193,7 +195,7 @@ def heads_fit_factors(c: TrainConfig) -> None:
     """Regression is for numbers, classes are for classes."""
     discrete = c.env.discrete
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
-        fitting = ("auto", "categorical", "bins") if discrete else NUMERIC_HEADS
+        fitting = ("auto", "categorical", "bins", "vq") if discrete else NUMERIC_HEADS
         if head.kind not in fitting:
             nature = "discrete" if discrete else "continuous"
             problem = f"the {role} of env={c.env.name} is {nature}; expected {', '.join(fitting)}; found {head.kind}"

@@ -38,8 +38,8 @@ __all__ = [
 class HeadChoice:
     """How the factors of one role are predicted.
 
-    kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` on a discrete factor
-          is ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the least
+    kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` and ``vq`` on
+          a discrete factor are ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the least
           and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a class, in
           its input as in its prediction (MTM). ``mdn`` is a mixture of ``num_bins`` Gaussians, ``vq``
           VQ-BeT's codes and offsets.
@@ -62,9 +62,9 @@ class HeadChoice:
 def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "linear", bias: bool = True) -> Head:
     """The head of one factor. Raises ConfigError where the kinds do not fit."""
     if factor.kind == "discrete":
-        if choice.kind in ("mse", "gaussian", "mdn", "vq", "uniform_bins", "given_bins"):
+        if choice.kind in ("mse", "gaussian", "mdn", "uniform_bins", "given_bins"):
             raise ConfigError(f"factor '{factor.name}' is discrete: its head must be 'categorical', not '{choice.kind}'")
-        return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind == "bins" else 0.0, bias)
+        return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind in ("bins", "vq") else 0.0, bias)
     if choice.kind == "categorical":
         raise ConfigError(f"factor '{factor.name}' is continuous: 'categorical' needs classes; use 'bins', 'mse' or 'gaussian'")
     if choice.kind == "bins":
