@@ -20,6 +20,7 @@ from maskbench.errors import ConfigError
 
 FOLDER = config_folder()
 OPTIONS = [(g, o) for g in GROUPS["train"].split() for o in options(FOLDER, g)]
+BETS = ["bet", "vqbet", "cbet"]
 FAMILIES = [
     "unimask",
     "bert",

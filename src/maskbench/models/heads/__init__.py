@@ -38,11 +38,11 @@ __all__ = [
 class HeadChoice:
     """How the factors of one role are predicted.
 
-    kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` and ``vq`` on
-          a discrete factor are ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the least
-          and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a class, in
-          its input as in its prediction (MTM). ``mdn`` is a mixture of ``num_bins`` Gaussians, ``vq``
-          VQ-BeT's codes and offsets.
+    kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` and ``vq`` on a discrete
+          factor are ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the
+          least and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a
+          class, in its input as in its prediction (MTM). ``mdn`` is a mixture of ``num_bins`` Gaussians, ``vq`` VQ-BeT's codes
+          and offsets.
     """
 
     kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins"] = "auto"
