@@ -21,8 +21,8 @@ from maskbench.models.heads import (
     build_head,
     build_heads,
 )
-from maskbench.models.heads.base import draw_class
 from maskbench.models.heads.categorical import focal
+from maskbench.models.heads.sampling import Sampling, draw_class
 from maskbench.models.leakage import prove_no_leak
 from maskbench.models.objective import Objective
 from maskbench.tokens.kmeans import fit_kmeans
@@ -107,16 +107,16 @@ def test_focal_loss_by_hand(gamma: float) -> None:
 def test_classes_are_drawn_with_their_probabilities() -> None:
     logits = torch.log(torch.tensor([0.1, 0.2, 0.7]))
     u = (torch.arange(10_000) + 0.5).double() / 10_000
-    drawn = draw_class(logits.expand(10_000, 3), u, 1.0)
+    drawn = draw_class(logits.expand(10_000, 3), u)
     assert (torch.bincount(drawn, minlength=3) / 10_000).tolist() == pytest.approx([0.1, 0.2, 0.7], abs=1e-3)
-    sharp = draw_class(logits.expand(10_000, 3), u, 0.05)
+    sharp = draw_class(logits.expand(10_000, 3), u, Sampling(0.05))
     assert (sharp == 2).float().mean() > 0.999
 
 
 @given(st.lists(st.floats(-30, 30), min_size=2, max_size=8), st.floats(0, 1, exclude_max=True))
 @settings(max_examples=60, deadline=None)
 def test_any_noise_draws_a_valid_class(logits: list[float], u: float) -> None:
-    drawn = draw_class(torch.tensor([logits]), torch.tensor([u], dtype=torch.float64), 1.0)
+    drawn = draw_class(torch.tensor([logits]), torch.tensor([u], dtype=torch.float64))
     assert 0 <= int(drawn) < len(logits)
 
 

@@ -94,10 +94,35 @@ def test_another_window_length_is_refused(grid_layout) -> None:
         make(grid_layout)(random_window(shorter, 1), masks)
 
 
-def test_causal_masks_are_refused(grid_layout) -> None:
-    masks = CausalMask().sample(torch.Generator().manual_seed(0), 2, grid_layout)
-    with pytest.raises(ConfigError, match="MLP follows"):
-        make(grid_layout)(random_window(grid_layout, 2), masks)
+@pytest.mark.parametrize("spec", [discrete_spec(), continuous_spec(6, 2)], ids=["discrete", "continuous"])
+@pytest.mark.parametrize("by", ["timestep", "role", "factor"])
+@pytest.mark.parametrize("order", ["time", "stream"])
+def test_under_causal_masks_no_later_cell_reaches_a_prediction(spec, by: str, order: str) -> None:
+    layout = build_layout(spec, 4, by, order)
+    for scheme in (CausalMask(), BernoulliMask(attend="causal")):
+        prove_no_leak(make(layout, n_embd=16, n_hidden=32, hidden="indicator"), scheme)
+
+
+def test_a_causal_window_answers_each_step_as_a_history_of_that_length_alone() -> None:
+    """So that the first steps of a rollout are asked as training asked them."""
+    layout = build_layout(continuous_spec(6, 2), 5, inputs=["state"])
+    model, window = make(layout, n_embd=16, n_hidden=32), random_window(layout, 3)
+    masks = CausalMask(returns="none").sample(torch.Generator().manual_seed(0), 3, layout)
+    whole = model(window, masks)["action"]
+    for t in range(5):
+        shown = {n: torch.where((torch.arange(5) <= t)[None, :, None], v, 0.0) for n, v in window.values.items()}
+        alone = NamedTask("bc").at(torch.full((3,), t + 1), layout)
+        torch.testing.assert_close(whole[:, t], model(Window(shown), alone)["action"][:, t])
+        one = model(window, masks, at=torch.full((3,), t))["action"]
+        torch.testing.assert_close(one[:, 0], whole[:, t])
+
+
+def test_bets_trunk_has_batch_norm_in_each_hidden_layer_and_orthogonal_weights() -> None:
+    layout = build_layout(continuous_spec(16, 2), 5, inputs=["state"])
+    model = make(layout, n_layer=4, n_hidden=72, n_embd=72, norm="batch", init="orthogonal")
+    assert sum(isinstance(m, nn.BatchNorm1d) for m in model.body) == 4
+    weight = model.body[4].weight
+    torch.testing.assert_close(weight @ weight.T, torch.eye(72), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["bc", "goal"])

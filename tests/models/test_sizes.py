@@ -63,3 +63,24 @@ def test_decision_gpt_and_decision_transformer_on_the_gridworld(timesteps: str, 
     embedding = 53 * 32 + 4 * 32 + 64 + 40 * 32  # four Linears, their LayerNorm, positions
     assert embedding + 3 * block + 64 + (32 * 4 + 4) == 41_476
     assert model.num_parameters == count
+
+
+@pytest.mark.parametrize(
+    ("sizes", "widths", "window", "bins", "count"),
+    [((6, 6, 120), (60, 9), 10, 64, 1_131_720), ((1, 2, 20), (2, 2), 2, 2, 5_320), ((1, 2, 20), (2, 2), 2, 3, 5_380)],
+    ids=["kitchen", "pointmass1", "pointmass2"],
+)
+def test_bet_elsewhere(sizes: tuple[int, int, int], widths: tuple[int, int], window: int, bins: int, count: int) -> None:
+    layers, _, d = sizes
+    layout = build_layout(continuous_spec(*widths), window, inputs=["state"])
+    head = build_heads(layout.spec.select(["action"]), d, {"action": HeadChoice(kind="bins", num_bins=bins)})
+    block = 12 * d * d + 13 * d
+    assert (widths[0] + 1) * d + window * d + layers * block + 2 * d + d * bins * (1 + widths[1]) == count
+    assert Decoder(layout, head, *sizes).num_parameters == count
+
+
+def test_bet_without_offsets_and_with_one_bin_on_block_push() -> None:
+    layout = build_layout(continuous_spec(16, 2), 5, inputs=["state"])
+    for choice, count in (({"predict_offsets": False}, 24), ({"num_bins": 1}, 3)):
+        head = build_heads(layout.spec.select(["action"]), 72, {"action": HeadChoice(kind="bins", **choice)})
+        assert Decoder(layout, head).num_parameters == 259_488 - 72 * 72 + 72 * count

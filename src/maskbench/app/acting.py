@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,10 +16,12 @@ from maskbench.app.config.schema import Query as QueryConfig
 from maskbench.app.experiment import Model, load_model
 from maskbench.app.plans import GOAL_STEPS, build_plan, recorded_plan
 from maskbench.data.dataset import Dataset
+from maskbench.data.labels import complete
 from maskbench.envs.base import Environment
 from maskbench.errors import ConfigError, EnvError, did_you_mean
 from maskbench.policies.model import ModelPolicy
 from maskbench.policies.queries import QUERIES, Query
+from maskbench.policies.recall import Memory, RecallPolicy
 from maskbench.rollout.metrics import MetricRow, summarise
 from maskbench.rollout.plan import EpisodePlan
 from maskbench.rollout.policy import RandomPolicy, ReplayPolicy, ZeroPolicy
@@ -50,7 +52,8 @@ def make_query(config: QueryConfig, name: str) -> Query:
     mode: Literal["closed", "open", "two_stage"] = "two_stage" if name.endswith("_two_stage") else "closed"
     if base == "goal":
         mode = "open" if name == "goal_open" else config.mode
-    return Query(base, mode, config.history, config.temperature, config.greedy)
+    shared = {f.name: getattr(config, f.name) for f in fields(Query) if f.name not in ("name", "mode")}
+    return Query(base, mode, **shared)
 
 
 def rollout_name(config: QueryConfig) -> str:
@@ -93,7 +96,7 @@ def play_model(
 
     references: also play uniformly random actions; for ``bc`` held-out episodes as recorded (``data``); for goals from
                 held-out episodes zero actions and the recorded ones (``replay``); for waypoints the recorded ones and the
-                same model without them (``bc``).
+                same model without them (``bc``). Those that the query names (``query.references``) always play.
     films:      how many episodes to film.
     """
     asked = make_query(query, name)
@@ -119,6 +122,9 @@ def play_model(
             factories["bc"] = acting(replace(asked, name="bc"))
         if recorded:
             factories["replay"] = partial(ReplayPolicy, recorded)
+    if query.references:
+        memory = _memory(data, window if asked.history is None else min(window, asked.history + 1))
+        factories |= {kind: partial(RecallPolicy, memory, kind) for kind in query.references}
     filmed = [r.row for r in plan][:films]
     records: dict[str, list[EpisodeRecord]] = {}
     pictures: list[list[np.ndarray]] = []
@@ -139,6 +145,13 @@ def play_model(
         for row in summarise(played, policy, config_hash=run_dir.name, dataset_hash=model.data_hash)
     ]
     return Played(name, plan, records["model"], metrics, pictures)
+
+
+def _memory(data: Dataset | None, length: int) -> Memory:
+    """Histories of the training episodes, as long as those that the model sees."""
+    if data is None:
+        raise ConfigError("query.references compare with training episodes, and there are no data")
+    return Memory.fit(data.store, complete(data.split.train, data.known), length)
 
 
 def load_policy(run_dir: str, which: str, query: Query, slots: int, environment: Environment) -> ModelPolicy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from maskbench.app.config.runs import saved_config
 from maskbench.app.config.schema import TrainConfig
 from maskbench.app.config.schema_data import Dataset as DatasetConfig
 from maskbench.app.config.schema_masking import Masking
+from maskbench.app.config.schema_model import HeadSpec
 from maskbench.data.dataset import Dataset, load_dataset
 from maskbench.data.normalise import Normaliser
 from maskbench.data.windows import WindowSampler
@@ -24,13 +26,15 @@ from maskbench.envs.base import Environment
 from maskbench.errors import ConfigError
 from maskbench.masking.returns import WithReturns
 from maskbench.masking.scheme import MaskScheme
-from maskbench.models.heads import HeadChoice, build_heads
+from maskbench.models.heads import CodesOptions, Head, HeadChoice, build_heads
+from maskbench.models.heads.codes import following
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import SequenceModel
 from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.policies.queries import Query, answerable
 from maskbench.tokens.layout import TokenLayout, build_layout
 from maskbench.training import checkpoint
+from maskbench.training.progress import RunProgress
 from maskbench.trajectory import MODEL_ROLES, TrajectorySpec, part_slice
 
 
@@ -56,7 +60,8 @@ class Model:
     def refusals(self, environment: Environment) -> dict[str, str | None]:
         """Per rollout query None, or why model and environment cannot answer it."""
         layout, scheme = self.layout, self.scheme
-        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries)
+        frames = self.config.dataset.sampling.goal_frames
+        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries, frames)
 
     def policy(self, query: Query, num_slots: int, environment: Environment | None = None) -> ModelPolicy:
         """The model acting. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
@@ -82,6 +87,7 @@ class Model:
             environment.horizon,
             num_slots,
             ReturnUnits(returns.scale, returns.mode == "mean", returns.horizon),
+            self.config.dataset.sampling.goal_frames,
         )
 
 
@@ -121,6 +127,7 @@ def build_sampler(
         device=device,
         normaliser=data.normaliser,
         known=data.known,
+        chunk=chunk_of(config),
         **asdict(config.dataset.sampling),
     )
 
@@ -132,23 +139,55 @@ def build_model(config: TrainConfig, environment: Environment, data: Dataset) ->
         head, factor = model.network.head(name), model.layout.spec[name]
         if factor.kind == "continuous":
             values = torch.as_tensor(data.store.array(factor.parent)[data.training_rows(factor.parent)]).float()
-            columns = part_slice(data.spec[factor.parent], name)
-            head.fit(data.normaliser.apply(factor.parent, values)[..., columns])
+            values = data.normaliser.apply(factor.parent, values)[..., part_slice(data.spec[factor.parent], name)]
+            if head.chunk > 1:
+                episodes = values.split(data.store.lengths[data.training_episodes(factor.parent)].tolist())
+                values = torch.cat([following(e.flatten(1), head.chunk) for e in episodes])
+            _fit(head, values, name)
     return model
+
+
+def _fit(head: Head, values: torch.Tensor, name: str) -> None:
+    """What a head learns before training, with a bar where that takes steps."""
+    shown: list[RunProgress] = []
+
+    def watch(step: int, steps: int, error: float) -> None:
+        if not shown:
+            shown.append(RunProgress(steps, enabled=os.environ.get("LOCAL_RANK", "0") == "0"))
+            shown[0].note(f"first stage: codes of '{name}' (loss: mean absolute error of reconstructed values)")
+        shown[0].step(step)
+        shown[0].row(step, {"train/loss": error})
+
+    try:
+        head.fit(values, watch)
+    finally:
+        for progress in shown:
+            progress.close()
 
 
 def _assemble(
     config: TrainConfig, environment: Environment, spec: TrajectorySpec, normaliser: Normaliser, data_hash: str, origin: str
 ) -> Model:
-    length = config.experiment.window_size or config.dataset.window
+    history = config.experiment.window_size or config.dataset.window
+    length = config.dataset.sampling.goal_frames + history + chunk_of(config) - 1
     layout = make_layout(config, spec, length)
     scheme = build_scheme(config.masking)
-    choices = {role: HeadChoice(**asdict(getattr(config.head, key))) for role, key in HEAD_KEYS.items()}
+    choices = {role: _choice(getattr(config.head, key)) for role, key in HEAD_KEYS.items()}
     width = getattr(config.model, "n_embd")  # noqa: B009 - every model of the group has one
     heads = build_heads(layout.spec.select(scheme.outputs(layout)), width, choices, config.head.net)
     network = instantiate(config.model, layout=layout, heads=heads)
     objective = Objective(config.masking.weights, config.masking.reduction)
     return Model(config, environment, spec, normaliser, scheme, network, objective, data_hash, origin)
+
+
+def _choice(config: HeadSpec) -> HeadChoice:
+    plain = asdict(config)
+    return HeadChoice(**{**plain, "vq": CodesOptions(**plain["vq"])})
+
+
+def chunk_of(config: TrainConfig) -> int:
+    """Consecutive actions that one prediction stands for."""
+    return config.head.action.vq.chunk if config.head.action.kind == "vq" else 1
 
 
 def build_scheme(config: Masking) -> MaskScheme:

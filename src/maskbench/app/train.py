@@ -198,6 +198,8 @@ def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None
         console.print(f"no films: {blind}")
     for name in config.evaluation.rollout if config.experiment.num_eval_eps != 0 else ():
         why = model.refusals(model.environment)[make_query(config.query, name).name]
+        if name == "goal_open" and why is None and model.scheme.attend == "causal":
+            why = "a causal model is asked for one step at a time"
         if name == "goal_open" and model.environment.goal(0) is not None and model.environment.horizon > model.layout.length:
             why = "a plan of a whole episode does not fit the window"
         if why is not None:
@@ -220,7 +222,8 @@ def _problem(config: TrainConfig, data: Dataset, model: Model, trainer: Trainer)
     window = held_out.fixed(config.evaluation.num_windows, config.evaluation.seed)
     bank = build_bank(model, window, config.masking.tasks, config.evaluation.seed, with_scheme=True)
     settings = share.experiment
-    return MaskedProblem(batches, model.scheme, model.objective, bank, settings.batch_size, settings.seed, world)
+    steps = trainer.num_steps * trainer.accumulate
+    return MaskedProblem(batches, model.scheme, model.objective, bank, settings.batch_size, settings.seed, world, steps)
 
 
 def _batches(config: TrainConfig, data: Dataset, model: Model, device: Any) -> Batches:

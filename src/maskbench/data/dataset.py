@@ -43,10 +43,14 @@ class Dataset:
     spec: TrajectorySpec
     known: Known = field(default_factory=dict)
 
-    def training_rows(self, name: str) -> np.ndarray:
-        """``(n,)`` rows of the training episodes that have this factor: what statistics may be fitted on."""
+    def training_episodes(self, name: str) -> np.ndarray:
+        """``(n,)`` training episodes that have this factor: what statistics may be fitted on."""
         train = self.split.train
-        return self.store.rows(train[self.known[name][train]] if name in self.known else train)
+        return train[self.known[name][train]] if name in self.known else train
+
+    def training_rows(self, name: str) -> np.ndarray:
+        """``(n,)`` rows of these episodes."""
+        return self.store.rows(self.training_episodes(name))
 
 
 def load_dataset(

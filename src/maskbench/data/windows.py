@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from maskbench.data.goals import FutureGoals
 from maskbench.data.normalise import Normaliser
 from maskbench.data.parts import find_factor
 from maskbench.data.store import EpisodeStore
@@ -29,7 +30,7 @@ By = Literal["window", "episode", "length"]
 Short = Literal["pad", "skip", "error"]
 
 # Independent random streams of one key.
-_BATCH, _EPOCH, _FIXED = 0, 1, 2
+_BATCH, _EPOCH, _FIXED, _GOALS = 0, 1, 2, 3
 
 
 class WindowSampler:
@@ -51,6 +52,9 @@ class WindowSampler:
         device: torch.device | str = "cpu",
         normaliser: Normaliser | None = None,
         known: Mapping[str, np.ndarray] | None = None,
+        goal_frames: int = 0,
+        goal_drop: float = 0.1,
+        chunk: int = 1,
     ) -> None:
         """Loads the chosen rows onto ``device``, normalised once.
 
@@ -64,26 +68,32 @@ class WindowSampler:
         legacy_slicing: leaves out each episode's last window, as the released BeT loaders do (bet.md section 1.5).
         known:    per stored factor ``(E,)`` bool over the episodes of the store: which of them have it; factors that are not
             named are known everywhere. What is unknown reads as zero, and windows say so (``Window.known``).
+        goal_frames: the first timesteps of each window hold later states of its episode, goals in hindsight; a share
+            ``goal_drop`` of the windows has none (``data.goals``). Their other cells are unknown.
+        chunk: where actions are predicted ``chunk`` at a time, the last ``chunk - 1`` timesteps complete those of the others;
+            their own are unknown. Windows then reach beyond the end of an episode by as many timesteps of zero actions.
 
         A store opened with ``place="mmap"`` stays on disk where ``device`` is the CPU and no episode needs padding: batches
         are then read and normalised one by one. Raises ``DataError`` where no window is left.
         """
-        _check_choices(length, batch_size, stride, by, short)
+        _check_choices(length - goal_frames - chunk + 1, batch_size, stride, by, short)
+        self._lead, self._tail, length = goal_frames, chunk - 1, length - goal_frames
         chosen = np.arange(store.num_episodes) if episodes is None else np.asarray(episodes, np.int64)
         rows = store.rows(chosen)
         names = [f.name for f in store.spec if f.role in MODEL_ROLES] if factors is None else list(factors)
         found = [find_factor(store.spec, n) for n in names]
 
         self.spec = TrajectorySpec(tuple(factor for factor, _, _ in found))
-        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.length, self.batch_size, self.seed = length + goal_frames, batch_size, seed
+        self._history = length
         self.device = torch.device(device)
         self._by, self._short, self._legacy = by, short, legacy_slicing
         self._normaliser = normaliser
         self._lengths = store.lengths[chosen]
-        padded = short == "pad" and bool((self._lengths < length).any())
-        self._on_disk = store.place == "mmap" and self.device.type == "cpu" and not padded
+        padded = self._tail > 0 or (short == "pad" and bool((self._lengths < length).any()))
+        self._on_disk = store.place == "mmap" and self.device.type == "cpu" and not padded and not goal_frames
 
-        room = np.maximum(self._lengths, length) if padded else self._lengths
+        room = np.maximum(self._lengths + self._tail, length) if padded else self._lengths
         self._begins = store.ends[chosen] - self._lengths if self._on_disk else np.cumsum(room) - room
         self._table = self._windows(stride)
         if self.num_windows == 0:
@@ -103,6 +113,7 @@ class WindowSampler:
             if padded:
                 resident = _spread(resident, self._begins, self._lengths, int(room.sum()))
             self._views[factor.name] = _every_window(resident, length)
+        self._goals = FutureGoals(store, chosen, found, goal_frames, goal_drop, self._on_device) if goal_frames else None
 
     def with_seed(self, seed: int) -> WindowSampler:
         """The same windows, in the same memory, in another order."""
@@ -123,10 +134,10 @@ class WindowSampler:
         """``batch_size`` windows drawn with replacement: the same ones for the same ``(seed, step)`` whatever came before."""
         random = _random(self.seed, step, _BATCH)
         if self._by == "window":
-            return self._gather(self._table, random.integers(0, self.num_windows, self.batch_size))
+            return self._gather(self._table, random.integers(0, self.num_windows, self.batch_size), random)
         first, count = self._table.first, self._table.count
         episode = np.searchsorted(self._table.weight, random.random(self.batch_size), side="right")
-        return self._gather(self._table, first[episode] + random.integers(0, count[episode]))
+        return self._gather(self._table, first[episode] + random.integers(0, count[episode]), random)
 
     def epoch_batches(self, epoch: int, first_step: int = 0) -> Iterator[Window]:
         """Every window once, whatever ``by`` says, in an order that depends on ``(seed, epoch)`` only.
@@ -135,7 +146,8 @@ class WindowSampler:
         """
         order = _random(self.seed, epoch, _EPOCH).permutation(self.num_windows)
         for step in range(first_step, self.steps_per_epoch):
-            yield self._gather(self._table, order[step * self.batch_size : (step + 1) * self.batch_size])
+            random = _random(self.seed, epoch * self.steps_per_epoch + step, _GOALS)
+            yield self._gather(self._table, order[step * self.batch_size : (step + 1) * self.batch_size], random)
 
     def fixed(self, n: int, seed: int) -> Window:
         """The evaluation set of this ``seed``: ``n`` different windows drawn as ``by`` says, or all where there are fewer."""
@@ -145,29 +157,57 @@ class WindowSampler:
             share = np.diff(self._table.weight, prepend=0.0) / self._table.count
             weights = np.repeat(share, self._table.count)
             weights /= weights.sum()
-        return self._gather(self._table, random.choice(self.num_windows, min(n, self.num_windows), replace=False, p=weights))
+        index = random.choice(self.num_windows, min(n, self.num_windows), replace=False, p=weights)
+        return self._gather(self._table, index, random)
 
     def all_windows(self, stride: int = 1) -> Iterator[Window]:
         """Windows of every episode at this stride, in order, in batches of ``batch_size``."""
-        _check_choices(self.length, self.batch_size, stride)
+        _check_choices(self._history, self.batch_size, stride)
         table = self._windows(stride)
         for first in range(0, table.places.shape[1], self.batch_size):
-            yield self._gather(table, np.arange(first, min(first + self.batch_size, table.places.shape[1])))
+            index = np.arange(first, min(first + self.batch_size, table.places.shape[1]))
+            yield self._gather(table, index, _random(self.seed, first, _GOALS))
 
-    def _gather(self, table: _Table, index: np.ndarray) -> Window:
-        """The windows at these places of the table: one transfer, then one index per factor."""
+    def _gather(self, table: _Table, index: np.ndarray, random: np.random.Generator) -> Window:
+        """The windows at these places of the table; ``random`` draws their goals, if they have any."""
+        window = self._recorded(table, index)
+        if self._goals is not None:
+            _, start, _, episode = table.places.take(index, axis=1)
+            goals, shown = self._goals.draw(random, episode, start + self._history)
+            window = self._with_goals(window, goals, shown.to(self.device))
+        if self._tail:
+            shape = (window.batch, window.length, len(self.spec))
+            known = torch.ones(shape, dtype=torch.bool, device=self.device) if window.known is None else window.known.clone()
+            known[:, -self._tail :, [i for i, f in enumerate(self.spec) if f.role == "action"]] = False
+            window = replace(window, known=known)
+        return window
+
+    def _with_goals(self, window: Window, goals: Mapping[str, Tensor], shown: Tensor) -> Window:
+        """``window`` behind its goals; the other cells of their timesteps, and all of goals not ``shown``, are unknown."""
+        b, lead, f = window.batch, self._lead, len(self.spec)
+        front = {n: _blanked(v, shown) for n, v in goals.items()}
+        values = {n: torch.cat([front.get(n, v.new_zeros(b, lead, *v.shape[2:])), v], 1) for n, v in window.values.items()}
+        is_state = torch.tensor([factor.role == "state" for factor in self.spec], device=self.device)
+        head = (shown[:, None] & is_state)[:, None].expand(b, lead, f)
+        known = torch.ones(b, window.length, f, dtype=torch.bool, device=self.device) if window.known is None else window.known
+        valid = None if window.valid is None else torch.nn.functional.pad(window.valid, (lead, 0), value=True)
+        start = None if window.start is None else window.start - lead
+        return Window(values, valid, start, torch.cat([head, known], 1))
+
+    def _recorded(self, table: _Table, index: np.ndarray) -> Window:
+        """The windows as they were recorded: one transfer, then one index per factor."""
         places = torch.from_numpy(table.places.take(index, axis=1)).to(self.device, non_blocking=True)
         row, start, valid, episode = places.unbind()
         values = {name: view.index_select(0, row) for name, view in self._views.items()}
         if self._on_disk:
             values = {name: self._on_device(self.spec[name], v) for name, v in values.items()}
-        recorded = torch.arange(self.length, device=self.device) < valid[:, None] if table.padded else None
+        recorded = torch.arange(self._history, device=self.device) < valid[:, None] if table.padded else None
         if self._known is None:
             return Window(values, recorded, start)
         known = self._known[episode]  # (B, F)
         if self._on_disk:
             values = {name: _blanked(v, known[:, i]) for i, (name, v) in enumerate(values.items())}
-        return Window(values, recorded, start, known[:, None].expand(-1, self.length, -1))
+        return Window(values, recorded, start, known[:, None].expand(-1, self._history, -1))
 
     def _on_device(self, factor: Factor, values: np.ndarray | Tensor) -> Tensor:
         """Recorded values ``(..., *shape)`` in model units, type and place."""
@@ -178,14 +218,15 @@ class WindowSampler:
 
     def _windows(self, stride: int) -> _Table:
         """Where each window starts."""
-        starts = self._lengths - self.length + (0 if self._legacy else 1)
+        reach = self._lengths + self._tail
+        starts = reach - self._history + (0 if self._legacy else 1)
         count = -(-starts // stride)
-        if (self._lengths < self.length).any():
-            is_short = self._lengths < self.length
+        if (reach < self._history).any():
+            is_short = reach < self._history
             if self._short == "error":
                 episode = int(np.flatnonzero(is_short)[0])
                 raise DataError(
-                    f"{int(is_short.sum())} of {len(is_short)} episodes are shorter than the window of {self.length} steps "
+                    f"{int(is_short.sum())} of {len(is_short)} episodes are shorter than the window of {self._history} steps "
                     f"(the first, number {episode} of those chosen, has {self._lengths[episode]}). "
                     "Choose short=pad or short=skip."
                 )
@@ -194,11 +235,11 @@ class WindowSampler:
         count = count[used]
         first = np.cumsum(count) - count
         start = (np.arange(count.sum()) - np.repeat(first, count)) * stride
-        valid = np.minimum(np.repeat(self._lengths[used], count), self.length)
+        valid = np.minimum(np.repeat(self._lengths[used], count) - start, self._history)
         weight = np.cumsum(self._lengths[used] if self._by == "length" else np.ones(len(used)))
         return _Table(
             places=np.stack([np.repeat(self._begins[used], count) + start, start, valid, np.repeat(used, count)]),
-            padded=bool((valid < self.length).any()),
+            padded=bool((valid < self._history).any()),
             first=first,
             count=count,
             weight=weight / weight[-1:],

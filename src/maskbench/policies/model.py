@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskSet, Returns
 from maskbench.models.sequence import SequenceModel
+from maskbench.policies.drawing import Drawing
 from maskbench.policies.queries import Query
 from maskbench.policies.two_stage import check_two_stage, foresee
 from maskbench.tokens.layout import Attend
@@ -52,6 +54,7 @@ class ModelPolicy:
              is shown the wanted average in every timestep, whatever was earned meanwhile (MTM's RCBC; unimask.md section 6.3).
     units:   how its return-to-go factor was made from rewards.
     horizon: steps of an episode, the budget of rows that set none.
+    goal_frames: timesteps in front of every window that show the goal (``data.goals``); nothing where none is asked for.
     """
 
     def __init__(
@@ -65,12 +68,15 @@ class ModelPolicy:
         horizon: int,
         num_slots: int,
         units: ReturnUnits,
+        goal_frames: int = 0,
     ) -> None:
         self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
         self.steady = attend == "bidirectional" and returns == "all" and units.mean
         self.attend, self.horizon, self.units = attend, horizon, units
         self.returns = returns
         self.layout = model.layout
+        if query.mode == "open" and attend == "causal":
+            raise ConfigError("query.mode=open asks for all actions at once; a causal model is asked for one step at a time")
         if query.mode == "two_stage":
             check_two_stage(model, attend, query.history or 0)
         self.device = next(model.parameters()).device
@@ -79,12 +85,14 @@ class ModelPolicy:
         self.cells: dict[str, Tensor] = {f.name: _blank(f, num_slots, k, self.device) for f in self.layout.spec}
         self.wanted_at = torch.full((num_slots, 0), -1, dtype=torch.long, device=self.device)
         self.wanted_states: dict[str, Tensor] = {f.name: _blank(f, num_slots, 0, self.device) for f in self._states}
+        self.lead = goal_frames
+        self.led = torch.zeros(num_slots, dtype=torch.bool, device=self.device)
         self.keep = torch.zeros(num_slots, dtype=torch.long, device=self.device)
         self.now = torch.full((num_slots,), -1, dtype=torch.long, device=self.device)
         self.time = np.zeros(num_slots, np.int64)
         self.budget = np.zeros(num_slots, np.int64)
         self.wanted = np.zeros(num_slots, np.float64)
-        self.noise: list[np.random.Generator | None] = [None] * num_slots
+        self.drawing = Drawing(query, num_slots)
         self.plans: dict[int, np.ndarray] = {}
 
     @property
@@ -96,17 +104,24 @@ class ModelPolicy:
         at = torch.as_tensor(slots, device=self.device)
         for cell in self.cells.values():
             cell[at] = 0
-        self.now[at] = -1
+        self.now[at] = self.lead - 1
         self.time[slots] = 0
         k = self.layout.length
         for slot, row in zip(slots, rows, strict=True):
             slot = int(slot)
             self.budget[slot] = row.budget or self.horizon
             self.wanted[slot] = row.target_return if row.target_return is not None else 0.0
-            self.noise[slot] = np.random.Generator(np.random.Philox(key=row.policy_seed))
+            self.drawing.reset(slot, row.policy_seed)
             self.plans.pop(slot, None)
-            self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
-            self._want(slot, self._wishes(row, int(self.budget[slot])))
+            wishes = self._wishes(row, int(self.budget[slot]))
+            if self.lead:
+                self.keep[slot] = min(self.lead + (self.query.history if self.query.history is not None else k), k - 1)
+                self._lead_by(slot, wishes[1])
+            else:
+                self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
+                self._want(slot, wishes)
+            # positions beyond only completed the chunks of the others in training
+            self.keep[slot] = min(int(self.keep[slot]), k - max(self.model.head(f.name).chunk for f in self.actions))
 
     def _wishes(self, row: PlanRow, budget: int) -> tuple[Sequence[int], Mapping[str, np.ndarray]]:
         """Times and states ``(W, *shape)`` that the query shows ahead; a goal is one at the end of the budget."""
@@ -134,6 +149,13 @@ class ModelPolicy:
                 values = torch.nan_to_num(torch.as_tensor(np.asarray(states[f.parent])))
                 self.wanted_states[f.name][slot, : len(times)] = self._to_model(f, values)
 
+    def _lead_by(self, slot: int, goal: Mapping[str, np.ndarray]) -> None:
+        """Shows a goal, states ``(1, *shape)``, in every timestep in front of the window; nothing where it is empty."""
+        self.led[slot] = bool(goal)
+        for f in self._states:
+            if f.parent in goal:
+                self.cells[f.name][slot, : self.lead] = self._to_model(f, torch.nan_to_num(torch.as_tensor(goal[f.parent])))
+
     def _to_model(self, f: Factor, value: Tensor) -> Tensor:
         """Values of the factor that ``f`` is (a part of), ``(n, ...)``, to model units."""
         if f.kind == "discrete":
@@ -153,16 +175,23 @@ class ModelPolicy:
             if self.query.mode == "two_stage":
                 window, masks = foresee(self.model, window, masks)
             drawn: dict[str, Tensor] = {}
+            self.drawing.step(slots)
             for group in self._rounds():
                 params = self.model(window, masks, only=[f.name for f in group], at=self.now[at])
                 for f in group:
-                    cell = self._draw(f, params[f.name][:, 0], slots)
+                    cell = self.drawing.draw(f.name, self.model.head(f.name), params[f.name][:, 0], slots)
                     drawn[f.name] = cell
                     self.cells[f.name][at, self.now[at]] = cell
                     window.values[f.name][torch.arange(len(at), device=self.device), self.now[at]] = cell  # type: ignore[index]
                     masks.visible[torch.arange(len(at), device=self.device), self.now[at], self.layout.column(f.name)] = True
             self.time[slots] += 1
             return self._to_environment(drawn)
+
+    @property
+    def cloud(self) -> np.ndarray:
+        """Every action drawn at the latest step, ``(n, query.action_batch, *shape)`` in the environment's units: the
+        "ensembles" of the BeT study. One of them was played."""
+        return self._to_environment(self.drawing.clouds)
 
     def record(self, slots: np.ndarray, rewards: np.ndarray) -> None:
         """The return that is still wanted falls by what was earned."""
@@ -179,7 +208,7 @@ class ModelPolicy:
         at = torch.as_tensor(slots, device=self.device)
         full = at[self.now[at] >= self.keep[at]]
         for cell in self.cells.values():
-            cell[full] = torch.roll(cell[full], -1, dims=1)
+            cell[full, self.lead :] = torch.roll(cell[full, self.lead :], -1, dims=1)
         self.now[at] = torch.minimum(self.now[at] + 1, self.keep[at])
         for f in self._states:
             self.cells[f.name][at, self.now[at]] = self._to_model(f, torch.as_tensor(np.asarray(observations[f.parent])))
@@ -214,7 +243,10 @@ class ModelPolicy:
         if self.steady and self.query.name == "return":
             masks = self._show_every_return(values, masks, now, slots)
         valid = None
-        if self.query.name == "goal":
+        if self.lead:
+            is_goal = torch.tensor([f.role == "state" for f in self.layout.spec], device=self.device)
+            masks.visible[:, : self.lead] &= (self.led[at, None] & is_goal)[:, None]
+        elif self.query.name == "goal":
             t = torch.arange(k, device=self.device)[None]
             end = torch.where(wanted.any(1), (wanted * t).amax(1), k - 1)
             valid = t <= end[:, None]
@@ -229,19 +261,6 @@ class ModelPolicy:
             values[f.name] = self._return_cell(f, wanted, time.ravel()).unflatten(0, (len(slots), k))
             masks.visible[:, :, self.layout.column(f.name)] = True
         return replace(masks, max_visible=self.layout.num_tokens)
-
-    def _draw(self, f: Factor, params: Tensor, slots: np.ndarray) -> Tensor:
-        head = self.model.head(f.name)
-        if self.query.greedy or head.num_uniforms == 0:
-            return head.mode(params)
-        u = np.stack([self._generator(int(s)).random(head.num_uniforms) for s in slots])
-        noise = torch.as_tensor(u, device="cpu" if self.device.type == "mps" else self.device)  # MPS has no float64
-        return head.sample(params, noise, self.query.temperature)
-
-    def _generator(self, slot: int) -> np.random.Generator:
-        generator = self.noise[slot]
-        assert generator is not None, "act() before reset()"
-        return generator
 
     def _follow_plan(self, slots: np.ndarray) -> np.ndarray:
         """Plans the whole episode for slots that have no plan yet; plays the plans of all."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from maskbench.errors import ConfigError, did_you_mean
 from maskbench.masking.scheme import MaskSet, Returns, cells
 from maskbench.masking.tasks import NamedTask
+from maskbench.models.heads.sampling import Sampling
 from maskbench.tokens.layout import Attend, TokenLayout
 
 #: Questions that a rollout can put, by what they need besides the history.
@@ -35,7 +36,12 @@ class Query:
     history: past timesteps kept in front of the current one. None keeps what the window holds; when the budget is longer
              than the window, none under ``goal``, and under ``waypoint`` what leaves room for two waypoints ahead; none under
              ``two_stage``.
-    temperature, greedy: how actions are drawn from stochastic heads.
+    temperature, greedy, top_k, top_p, spread, offsets: how actions are drawn (``Sampling``).
+    commit_steps: steps for which a drawn bin (component, code, class) is held; its offset is that of the current step.
+    commit_legacy: adds the offset of a bin that is drawn anew at every step to the held bin's centre, as the BeT study's
+             ``action_update_every`` does.
+    action_batch: independent draws at every step, of which one, chosen at random, is played: the same distribution as one
+             draw, but all of them can be looked at (``ModelPolicy.cloud``).
     """
 
     name: str = "bc"
@@ -43,6 +49,13 @@ class Query:
     history: int | None = None
     temperature: float = 1.0
     greedy: bool = False
+    top_k: int | None = None
+    top_p: float | None = None
+    spread: float = 1.0
+    offsets: bool = True
+    commit_steps: int = 1
+    commit_legacy: bool = False
+    action_batch: int = 1
 
     def __post_init__(self) -> None:
         if self.name not in QUERIES:
@@ -51,10 +64,14 @@ class Query:
             raise ConfigError(f"open-loop plans end at a goal: query.mode=open needs query=goal, not '{self.name}'")
         if self.mode == "two_stage" and self.name not in ("bc", "return"):
             raise ConfigError(f"query.mode=two_stage plans for query=bc or return, not '{self.name}'")
-        if self.temperature <= 0:
-            raise ConfigError(
-                f"query.temperature must be positive; found {self.temperature}. For the mode use query.greedy=true"
-            )
+        if min(self.commit_steps, self.action_batch) < 1:
+            found = f"{self.commit_steps} and {self.action_batch}"
+            raise ConfigError(f"query.commit_steps and query.action_batch must be at least 1; found {found}")
+        self.sampling  # noqa: B018 - refuses what cannot be drawn
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.greedy, self.top_k, self.top_p, self.spread, self.offsets)
 
     def most_visible(self, layout: TokenLayout) -> int:
         """Tokens that any row can show: the history, the current timestep and what is wanted. A bound that all rows share, so
@@ -102,9 +119,15 @@ class Query:
 
 
 def answerable(
-    layout: TokenLayout, attend: Attend, returns: Returns, outputs: Sequence[str], environment_queries: Sequence[str]
+    layout: TokenLayout,
+    attend: Attend,
+    returns: Returns,
+    outputs: Sequence[str],
+    environment_queries: Sequence[str],
+    goal_frames: int = 0,
 ) -> dict[str, str | None]:
-    """Per query None where model and environment can answer it, else the reason why not."""
+    """Per query None where model and environment can answer it, else the reason why not. A causal model can be asked for a
+    goal where it learned with goals in front of its windows (``goal_frames``)."""
     inputs = {f.role for f in layout.inputs}
     acts = any(layout.spec[n].role == "action" for n in outputs)
     reasons: dict[str, str | None] = {}
@@ -118,7 +141,7 @@ def answerable(
             reason = "returns-to-go are no part of the model's tokens"
         elif name == "return" and attend == "causal" and returns == "none":
             reason = "the model never saw a return-to-go in training"
-        elif name in ("goal", "waypoint") and attend == "causal":
+        elif (name == "waypoint" or (name == "goal" and not goal_frames)) and attend == "causal":
             reason = f"a causal model cannot look ahead at a {name}"
         elif name == "future" and attend == "causal":
             reason = "a causal model is asked for one step at a time (bc)"

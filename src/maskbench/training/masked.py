@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maskbench.data.windows import WindowSampler
 from maskbench.masking.scheme import MaskScheme, MaskSet
 from maskbench.models.objective import Objective
-from maskbench.models.sequence import unwrap
+from maskbench.models.sequence import SequenceModel, unwrap
 from maskbench.tokens.layout import TokenLayout
 from maskbench.training.bank import TaskBank
 from maskbench.training.seeding import step_generator
@@ -64,6 +64,7 @@ class MaskedProblem:
     bank:  validation windows under the training scheme (as ``scheme``, which selects the best checkpoint) and under named
            tasks.
     world: processes that train together; each sees batches of its own.
+    num_steps: micro-steps of the whole training, where heads want to know how far it is.
     """
 
     def __init__(
@@ -75,19 +76,28 @@ class MaskedProblem:
         batch_size: int,
         seed: int,
         world: int = 1,
+        num_steps: int | None = None,
     ) -> None:
         self.batches, self.scheme, self.objective, self.bank = batches, scheme, objective, bank
-        self.batch_size, self.seed, self.world = batch_size, seed, world
+        self.batch_size, self.seed, self.world, self.num_steps = batch_size, seed, world, num_steps
         self.data_seconds = 0.0
 
     def with_seed(self, seed: int) -> MaskedProblem:
         """The same problem and validation bank; windows and masks of another seed."""
         batches = self.batches.with_seed(seed)
-        return MaskedProblem(batches, self.scheme, self.objective, self.bank, self.batch_size, seed, self.world)
+        return MaskedProblem(batches, self.scheme, self.objective, self.bank, self.batch_size, seed, self.world, self.num_steps)
 
     def losses(self, model: nn.Module, step: int, rank: int = 0) -> dict[str, Tensor]:
         """``loss`` and the detached terms behind it for optimiser step ``step``."""
-        return self.objective(model, *self.draw(unwrap(model).layout, step, rank))
+        inner = unwrap(model)
+        self.tell(inner, step)
+        return self.objective(model, *self.draw(inner.layout, step, rank))
+
+    def tell(self, model: SequenceModel, step: int) -> None:
+        """Tells the heads how much of the training is done."""
+        if self.num_steps is not None:
+            for name in model.outputs:
+                model.head(name).progress(step / self.num_steps)
 
     def draw(self, layout: TokenLayout, step: int, rank: int = 0) -> tuple[Window, MaskSet]:
         """Windows and masks of a step."""

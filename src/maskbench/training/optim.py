@@ -20,8 +20,8 @@ _LINEAR_MAPS = (nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def decay_groups(model: nn.Module, weight_decay: float, decay: Decay = "linear") -> list[dict[str, Any]]:
     """Trainable parameters as one or two groups, with and without weight decay.
 
-    ``linear`` decays the weights of linear maps (Linear, convolutions, attention projections) and spares biases,
-    normalisations, embeddings, free parameters such as positional tables and mask tokens, and weights that a linear
+    ``linear`` decays the weights of linear maps (Linear, convolutions, attention projections, recurrent layers) and spares
+    biases, normalisations, embeddings, free parameters such as positional tables and mask tokens, and weights that a linear
     map shares with an embedding (BeT, spec bet 1.5). ``all`` and ``none`` say it themselves.
     """
     if decay not in ("linear", "all", "none"):
@@ -44,6 +44,8 @@ def _linear_weights(model: nn.Module) -> list[torch.Tensor]:
             embeddings.add(id(module.weight))
         elif isinstance(module, _LINEAR_MAPS):
             weights.append(module.weight)
+        elif isinstance(module, nn.RNNBase):
+            weights.extend(p for name, p in module.named_parameters(recurse=False) if name.startswith("weight"))
         elif isinstance(module, nn.MultiheadAttention):
             projections = (module.in_proj_weight, module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
             weights.extend(p for p in projections if p is not None)

@@ -182,6 +182,7 @@ class _StackedLosses(nn.Module):
     def forward(self, step: int) -> dict[str, Tensor]:
         model, objective = self.model, self._problems[0].objective
         assert isinstance(model, SequenceModel)
+        self._problems[0].tell(model, step)
         drawn = [p.draw(model.layout, step) for p in self._problems]
         terms, asked = objective.cells(model, join_windows([w for w, _ in drawn]), join_masks([m for _, m in drawn]))
         shape = (len(drawn), -1)  # (S * B, ...) -> (S, B, ...)

@@ -20,7 +20,20 @@ from maskbench.errors import ConfigError
 
 FOLDER = config_folder()
 OPTIONS = [(g, o) for g in GROUPS["train"].split() for o in options(FOLDER, g)]
-FAMILIES = ["unimask", "bert", "maskdp", "mtm", "gpt", "gpt_random", "decision_gpt", "decision_transformer", "bet"]
+BETS = ["bet", "vqbet", "cbet"]
+FAMILIES = [
+    "unimask",
+    "bert",
+    "maskdp",
+    "mtm",
+    "gpt",
+    "gpt_random",
+    "decision_gpt",
+    "decision_transformer",
+    "bet",
+    "vqbet",
+    "cbet",
+]
 #: What an option needs beside it to be a runnable whole.
 PARTNERS = {
     "decoder": ["masking=gpt"],
@@ -31,6 +44,10 @@ PARTNERS = {
     "decision_gpt": ["masking=decision_gpt"],
     "decision_transformer": ["masking=decision_transformer"],
     "optuna": [],
+    "lstm": ["masking=gpt"],
+    "gaussian": ["env=pointmass1"],
+    "mdn": ["env=pointmass1"],
+    "vqbet": ["env=pointmass1"],
 }
 
 
@@ -204,6 +221,15 @@ def test_gpt_learns_by_random_masks_and_is_asked_every_task() -> None:
         ["masking=multitask", "model=mlp", "tokens=per_factor"],
         ["masking=unimask", "model.timesteps=learned"],
         ["masking=gpt", "masking.returns=all_half", "env=walker"],
+        ["masking=gpt", "model=mlp"],
+        ["masking=gpt_random", "model=lstm"],
+        ["masking=bet", "env=blockpush", "model=lstm", "head=mdn"],
+        ["masking=vqbet", "env=blockpush", "model=lstm", "head.action.vq.sequential=true"],
+        ["masking=cbet", "env=kitchen", "model=lstm"],
+        ["masking=goal", "env=blockpush", "tokens=observation", "head=bins"],
+        ["masking=bet", "env=kitchen", "head=vqbet", "head.action.vq.offsets_only_after=0.5"],
+        ["masking=bet", "env=blockpush", "model=mlp", "model.norm=batch", "experiment.window_size=1"],
+        ["masking=bc", "env=blockpush", "model=mlp", "tokens=observation", "head=bins"],
     ],
 )
 def test_baselines_and_options_compose(overrides: list[str]) -> None:
@@ -215,8 +241,11 @@ def test_baselines_and_options_compose(overrides: list[str]) -> None:
     [
         (["masking=past", "model=decoder"], "bidirectional; .*masking.train.attend=causal"),
         (["masking=multitask", "model=decoder"], "the decoder is causal, but Mixture is bidirectional"),
-        (["masking=gpt_random", "model=encoder"], "needs model=decoder or another causal one"),
-        (["masking=gpt", "model=mlp"], "needs model=decoder or another causal one"),
+        (["masking=gpt_random", "model=encoder"], "needs model=decoder, lstm or mlp"),
+        (["dataset.sampling.goal_frames=1"], "bidirectional models learn goals by masking=goal"),
+        (["masking=gpt", "dataset.sampling.goal_frames=1"], "none of returns"),
+        (["masking=bc", "head=vqbet", "head.action.vq.chunk=2", "env=pointmass1"], "need a causal scheme"),
+        (["masking=unimask", "model=lstm"], "the lstm is causal, but BernoulliMask is bidirectional"),
         (["masking=multitask", "masking.train.schemes.bc.attend=causal"], "cannot hold causal and bidirectional"),
         (["masking=goal", "masking.train.at=last"], "masking.train.at: task 'goal' asks nothing at the last timestep"),
         (["masking=unimask", "masking.returns=frist"], "Did you mean 'first'"),
@@ -238,8 +267,14 @@ def test_runs_from_before_some_options_still_load(tmp_path: Path) -> None:
     node = OmegaConf.to_container(OmegaConf.load(run / ".hydra" / "config.yaml"))
     del node["masking"]["returns"], node["masking"]["train"]["at"], node["masking"]["train"]["attend"]
     del node["model"]["timesteps"], node["model"]["max_timesteps"], node["trainer"]["stack_seeds"]
+    del node["dataset"]["sampling"]["goal_frames"], node["dataset"]["sampling"]["goal_drop"]
+    for key in ("top_k", "top_p", "spread", "offsets", "commit_steps", "commit_legacy", "action_batch", "references"):
+        del node["query"][key]
+    for role in ("action", "state", "return"):
+        del node["head"][role]["standardise_bins"], node["head"][role]["std_floor"]
     config = decode(TrainConfig, OmegaConf.to_container(OmegaConf.create(node), resolve=True))
     assert (config.masking.returns, config.model.timesteps) == (None, "none")
+    assert (config.query.commit_steps, config.dataset.sampling.goal_frames, config.head.action.vq.chunk) == (1, 0, 1)
 
 
 def test_composition_twice_in_one_process_is_independent() -> None:

@@ -18,7 +18,7 @@ PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_ac
 #: Tasks whose index cannot be the window's last, or its last but one.
 NEVER_AT = {"last": PAIRWISE, "second_last": ("forward_dynamics",)}
 #: Heads of continuous factors.
-NUMERIC_HEADS = ("auto", "mse", "gaussian", "bins", "uniform_bins", "given_bins")
+NUMERIC_HEADS = ("auto", "mse", "gaussian", "mdn", "bins", "vq", "uniform_bins", "given_bins")
 
 
 def check(config: Any) -> None:
@@ -46,9 +46,9 @@ def attention_fits_model(c: TrainConfig) -> None:
     if len(rules) > 1:
         raise KeyMistake("masking.train.schemes", "a mixture cannot hold causal and bidirectional schemes")
     name, model = type(c.masking.train).__name__, type(c.model).__name__
-    if rules == {"causal"} and c.model.attention != "causal":
-        raise KeyMistake("model", f"a causal masking scheme needs model=decoder or another causal one; found {model}")
-    if rules == {"bidirectional"} and c.model.attention == "causal":
+    if rules == {"causal"} and "causal" not in c.model.attention:
+        raise KeyMistake("model", f"a causal masking scheme needs model=decoder, lstm or mlp; found {model}")
+    if rules == {"bidirectional"} and "bidirectional" not in c.model.attention:
         fix = "choose model=encoder, masking=gpt or masking=gpt_random"
         if hasattr(c.masking.train, "attend"):
             fix += ", or masking.train.attend=causal"
@@ -74,6 +74,31 @@ def autoencoder_has_whole_tokens(c: TrainConfig) -> None:
             "tokens.by",
             "the autoencoder drops hidden tokens whole and needs a token per factor; choose tokens=interleaved or per_factor",
         )
+
+
+def goals_come_first(c: TrainConfig) -> None:
+    """Goals in front of a window are for causal schemes that read states."""
+    if c.dataset.sampling.goal_frames:
+        key, rules = "dataset.sampling.goal_frames", {s.attention for s in _schemes(c.masking.train)}
+        if rules != {"causal"}:
+            raise KeyMistake(key, "puts goals in front of causal windows; bidirectional models learn goals by masking=goal")
+        if "state" not in c.tokens.inputs or "return" in c.tokens.inputs:
+            raise KeyMistake(key, f"needs tokens of states and none of returns; found tokens.inputs={list(c.tokens.inputs)}")
+        if c.model.episode_limit is not None:
+            raise KeyMistake(key, "goals have no timestep inside the episode; choose model.timesteps=none")
+
+
+def chunks_are_causal(c: TrainConfig) -> None:
+    """Chunks of actions are predicted from the past, and by the action's head alone."""
+    if c.head.state.vq.chunk > 1 or c.head.return_.vq.chunk > 1:
+        raise KeyMistake("head.state.vq.chunk", "only actions are predicted in chunks")
+    if c.head.action.kind == "vq" and c.head.action.vq.chunk > 1:
+        if {s.attention for s in _schemes(c.masking.train)} != {"causal"}:
+            raise KeyMistake("head.action.vq.chunk", "chunks of actions need a causal scheme, e.g. masking=vqbet")
+        if c.env.discrete:
+            raise KeyMistake("head.action.vq.chunk", f"the actions of env={c.env.name} are classes, predicted one at a time")
+        if c.tokens.pieces or c.tokens.split:
+            raise KeyMistake("head.action.vq.chunk", "chunks are of whole actions; leave tokens.split and tokens.pieces empty")
 
 
 def heads_divide_width(c: TrainConfig) -> None:
@@ -160,15 +185,17 @@ def tokens_have_inputs(c: TrainConfig) -> None:
         raise KeyMistake("tokens.inputs", "expected at least one of return, goal, prompt, state, action; found none")
     if c.tokens.pieces and c.tokens.by == "dimension":
         raise KeyMistake("tokens.pieces", "tokens.by=dimension makes every scalar a token already; leave one of them out")
-    if c.tokens.by == "dimension" and c.head.action.kind == "bins":
-        raise KeyMistake("head.action.kind", "bins span all action dimensions and cannot predict tokens of one dimension")
+    if c.tokens.by == "dimension" and c.head.action.kind in ("bins", "vq"):
+        raise KeyMistake(
+            "head.action.kind", f"{c.head.action.kind} span all action dimensions and cannot predict tokens of one dimension"
+        )
 
 
 def heads_fit_factors(c: TrainConfig) -> None:
     """Regression is for numbers, classes are for classes."""
     discrete = c.env.discrete
     for role, head in (("action", c.head.action), ("state", c.head.state), ("return", c.head.return_)):
-        fitting = ("auto", "categorical", "bins") if discrete else NUMERIC_HEADS
+        fitting = ("auto", "categorical", "bins", "vq") if discrete else NUMERIC_HEADS
         if head.kind not in fitting:
             nature = "discrete" if discrete else "continuous"
             problem = f"the {role} of env={c.env.name} is {nature}; expected {', '.join(fitting)}; found {head.kind}"
@@ -292,6 +319,8 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         mixture_is_complete,
         attention_fits_model,
         autoencoder_has_whole_tokens,
+        goals_come_first,
+        chunks_are_causal,
         heads_divide_width,
         window_fits_episode,
         window_fits_masks,

@@ -54,6 +54,7 @@ SETTINGS = {
   experiment.num_workers=4          processes that step slow simulators; results do not depend on it
   query=bc                          what is asked; query.mode=open executes one answer to its end
   query.temperature=1.0             of sampled actions; query.greedy=true takes the likeliest
+  query.commit_steps=1              steps for which a sampled bin is held; see configs/query/base.yaml for more
   env=<name>                        another environment with the same factors""",
 }
 

@@ -125,6 +125,15 @@ class Query:
     target: float | str | None
     temperature: Positive
     greedy: bool
+    # runs of earlier versions do not have these
+    top_k: Count | None = None
+    top_p: Annotated[float, Bound(above=0, most=1)] | None = None
+    spread: NonNegative = 1.0
+    offsets: bool = True
+    commit_steps: Count = 1
+    commit_legacy: bool = False
+    action_batch: Count = 1
+    references: tuple[Literal["nearest", "lwr"], ...] = ()
 
 
 @dataclass(frozen=True)

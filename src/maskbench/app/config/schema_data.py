@@ -52,6 +52,9 @@ class Sampling:
     short: Literal["pad", "skip", "error"]
     stride: Count
     legacy_slicing: bool
+    # runs of earlier versions do not have these
+    goal_frames: CountOrNone = 0
+    goal_drop: Annotated[float, Bound(least=0, below=1)] = 0.1
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from maskbench.app.config.decode import Bound
@@ -21,8 +21,8 @@ class ModelNode(Node):
     """A sequence model; ``load_dir`` is the run whose weights training starts from."""
 
     labels: ClassVar[tuple[str, ...]] = ("load_dir", "which")
-    #: The attention rule that the model follows.
-    attention: ClassVar[str] = "bidirectional"
+    #: The attention rules that the model follows.
+    attention: ClassVar[tuple[str, ...]] = ("bidirectional",)
 
     load_dir: str | None = None
     which: Which = "best"
@@ -75,7 +75,7 @@ class Decoder(ModelNode):
     """Causal transformer of GPT, Decision Transformer and BeT."""
 
     target: ClassVar[str] = "maskbench.models.decoder.Decoder"
-    attention: ClassVar[str] = "causal"
+    attention: ClassVar[tuple[str, ...]] = ("causal",)
 
     n_layer: Size = 4
     n_head: Size = 4
@@ -94,15 +94,30 @@ class Decoder(ModelNode):
 
 @dataclass(frozen=True)
 class MLP(ModelNode):
-    """Multilayer perceptron on the flattened window: uniMASK's baseline."""
+    """Multilayer perceptron on the flattened window: uniMASK's baseline, BeT's ablation."""
 
     target: ClassVar[str] = "maskbench.models.mlp.MLP"
+    attention: ClassVar[tuple[str, ...]] = ("bidirectional", "causal")
 
     n_layer: Size = 3
     n_hidden: Size = 128
     n_embd: Size = 64
     dropout: Dropout = 0.1
     hidden: Literal["zero", "indicator"] = "zero"
+    norm: Literal["none", "batch"] = "none"
+    init: Literal["default", "orthogonal"] = "default"
+
+
+@dataclass(frozen=True)
+class LSTM(ModelNode):
+    """Recurrent trunk: LSTM-GMM, BeT's ablation."""
+
+    target: ClassVar[str] = "maskbench.models.lstm.LSTM"
+    attention: ClassVar[tuple[str, ...]] = ("causal",)
+
+    n_layer: Size = 2
+    n_embd: Size = 256
+    dropout: Dropout = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,10 +129,30 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
+class Codes:
+    """Codes of VQ-BeT (``maskbench.models.heads.codes``)."""
+
+    chunk: Size = 1
+    num_groups: Size = 2
+    num_codes: Size = 16
+    n_embd: Size = 64
+    n_hidden: Size = 128
+    steps: Size = 1000
+    batch_size: Size = 256
+    lr: Annotated[float, Bound(above=0)] = 1e-3
+    n_head_hidden: Size = 256
+    primary: Annotated[float, Bound(least=0)] = 5.0
+    secondary: Annotated[float, Bound(least=0)] = 0.5
+    sequential: bool = False
+    offset_of: Literal["sampled", "true"] = "sampled"
+    offsets_only_after: Annotated[float, Bound(above=0, below=1)] | None = None
+
+
+@dataclass(frozen=True)
 class HeadSpec:
     """Distribution over one role's cells and how its parameters are trained."""
 
-    kind: Literal["auto", "mse", "gaussian", "categorical", "bins", "uniform_bins", "given_bins"]
+    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins"]
     target: Literal["raw", "l2", "standard"]
     tanh: bool
     focal_gamma: Annotated[float, Bound(least=0)]
@@ -125,7 +160,11 @@ class HeadSpec:
     offset_scale: Annotated[float, Bound(least=0)]
     predict_offsets: bool
     std: Annotated[float, Bound(above=0)] | None
+    # runs of earlier versions do not have these
     values: tuple[float, ...] | None = None
+    standardise_bins: bool = False
+    std_floor: Annotated[float, Bound(above=0)] = 0.01
+    vq: Codes = field(default_factory=Codes)
 
 
 @dataclass(frozen=True)

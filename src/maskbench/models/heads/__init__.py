@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from maskbench.errors import ConfigError
@@ -11,6 +11,8 @@ from maskbench.models.heads.base import Head, Net
 from maskbench.models.heads.binned import BinnedHead
 from maskbench.models.heads.bins import BinsHead
 from maskbench.models.heads.categorical import CategoricalHead
+from maskbench.models.heads.codes import CodesHead, CodesOptions
+from maskbench.models.heads.mixture import MixtureHead
 from maskbench.models.heads.regression import GaussianHead, RegressionHead, Target
 from maskbench.tokens.codecs import BinCodec, GivenBins, UniformBins
 from maskbench.trajectory import Factor, TrajectorySpec
@@ -19,9 +21,12 @@ __all__ = [
     "BinnedHead",
     "BinsHead",
     "CategoricalHead",
+    "CodesHead",
+    "CodesOptions",
     "GaussianHead",
     "Head",
     "HeadChoice",
+    "MixtureHead",
     "RegressionHead",
     "build_head",
     "build_heads",
@@ -33,13 +38,14 @@ __all__ = [
 class HeadChoice:
     """How the factors of one role are predicted.
 
-    kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` on a discrete factor
-          is ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the least
-          and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a class, in
-          its input as in its prediction (MTM).
+    kind: ``auto`` takes ``categorical`` for discrete factors and ``mse`` for continuous ones. ``bins`` and ``vq`` on a discrete
+          factor are ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the
+          least and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a
+          class, in its input as in its prediction (MTM). ``mdn`` is a mixture of ``num_bins`` Gaussians, ``vq`` VQ-BeT's codes
+          and offsets.
     """
 
-    kind: Literal["auto", "mse", "gaussian", "categorical", "bins", "uniform_bins", "given_bins"] = "auto"
+    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins"] = "auto"
     target: Target = "raw"
     tanh: bool = False
     std: float | None = None
@@ -48,20 +54,26 @@ class HeadChoice:
     offset_scale: float = 10.0
     predict_offsets: bool = True
     values: tuple[float, ...] | None = None
+    standardise_bins: bool = False
+    std_floor: float = 0.01
+    vq: CodesOptions = field(default_factory=CodesOptions)
 
 
 def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "linear", bias: bool = True) -> Head:
     """The head of one factor. Raises ConfigError where the kinds do not fit."""
     if factor.kind == "discrete":
-        if choice.kind in ("mse", "gaussian", "uniform_bins", "given_bins"):
+        if choice.kind in ("mse", "gaussian", "mdn", "uniform_bins", "given_bins"):
             raise ConfigError(f"factor '{factor.name}' is discrete: its head must be 'categorical', not '{choice.kind}'")
-        return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind == "bins" else 0.0, bias)
+        return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind in ("bins", "vq") else 0.0, bias)
     if choice.kind == "categorical":
         raise ConfigError(f"factor '{factor.name}' is continuous: 'categorical' needs classes; use 'bins', 'mse' or 'gaussian'")
     if choice.kind == "bins":
-        return BinsHead(
-            factor, n_embd, net, choice.num_bins, choice.focal_gamma, choice.offset_scale, choice.predict_offsets, bias=False
-        )
+        weights = (choice.focal_gamma, choice.offset_scale, choice.predict_offsets)
+        return BinsHead(factor, n_embd, net, choice.num_bins, *weights, bias=False, standardise=choice.standardise_bins)
+    if choice.kind == "vq":
+        return CodesHead(factor, n_embd, choice.vq, choice.focal_gamma, choice.offset_scale, choice.predict_offsets)
+    if choice.kind == "mdn":
+        return MixtureHead(factor, n_embd, net, choice.num_bins, choice.std_floor, bias)
     if choice.kind in ("uniform_bins", "given_bins"):
         given = choice.kind == "given_bins"
         codec = GivenBins(choice.values or ()) if given else UniformBins(factor.width, choice.num_bins)

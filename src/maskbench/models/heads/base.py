@@ -7,6 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from maskbench.models.heads.sampling import PLAIN, Sampling
+from maskbench.tokens.rvq import Watch
 from maskbench.trajectory import Factor
 
 Net = Literal["linear", "norm_relu", "norm_gelu"]
@@ -23,7 +25,16 @@ def build_net(net: Net, n_embd: int, width: int, bias: bool = True) -> nn.Module
 
 
 class Head(nn.Module):
-    """A head owns its parameters, its loss and its sampling."""
+    """A head owns its parameters, its loss and its sampling.
+
+    Sampling has two parts, so that a policy may hold the first for some steps: which class, bin, component or code
+    (``choose``), and the value that this stands for (``realise``).
+    """
+
+    #: Uniform numbers that one sample consumes.
+    num_uniforms: int = 0
+    #: Consecutive values, from its own timestep on, that a prediction stands for.
+    chunk: int = 1
 
     def __init__(self, factor: Factor, n_embd: int, width: int, net: Net = "linear", bias: bool = True) -> None:
         super().__init__()
@@ -42,21 +53,38 @@ class Head(nn.Module):
     def mode(self, params: Tensor) -> Tensor:
         """Most likely value, ``(..., *shape)``."""
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """A value drawn with the given float64 uniforms ``(..., U)`` on [0, 1): sampling is a pure function of its noise, so
-        that every episode owns its own. Deterministic heads return their mode."""
+    def choose(self, params: Tensor, uniform: Tensor, how: Sampling = PLAIN) -> Tensor | None:
+        """The discrete part of a draw, ``(..., C)`` int64, from float64 uniforms ``(..., U)``; None where there is none."""
+        return None
+
+    def realise(
+        self,
+        params: Tensor,
+        choice: Tensor | None,
+        uniform: Tensor,
+        how: Sampling = PLAIN,
+        offset_of: Tensor | None = None,
+    ) -> Tensor:
+        """The value ``(..., *shape)`` of a choice.
+
+        offset_of: the choice whose offset is added instead of its own (a defect of the BeT study, BeT spec 1.6).
+        """
         return self.mode(params)
 
-    #: Uniform numbers that one sample consumes.
-    num_uniforms: int = 0
+    def sample(self, params: Tensor, uniform: Tensor, how: Sampling = PLAIN) -> Tensor:
+        """A value drawn with the given float64 uniforms ``(..., U)`` on [0, 1): sampling is a pure function of its noise, so
+        that every episode owns its own. Deterministic heads return their mode."""
+        return self.realise(params, self.choose(params, uniform, how), uniform, how)
 
-    def fit(self, values: Tensor) -> None:
-        """Sets statistics from the training values ``(N, *shape)`` before training (k-means bins)."""
+    def fit(self, values: Tensor, watch: Watch | None = None) -> None:
+        """Learns from the training values ``(N, *shape)`` what must be known before training (k-means bins, action codes);
+        ``watch`` follows what takes long."""
+
+    def progress(self, share: float) -> None:
+        """Told before every step which share of the training is done."""
 
 
-def draw_class(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Class indices ``(...)`` by inverting the cumulative distribution at ``uniform`` ``(...)``; float64 throughout."""
-    if logits.device.type == "mps":  # has no float64
-        return draw_class(logits.cpu(), uniform.cpu(), temperature).to(logits.device)
-    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
-    return (cumulative < uniform[..., None] * cumulative[..., -1:]).sum(-1)
+def take(rows: Tensor, index: Tensor) -> Tensor:
+    """``(..., K, A)`` at ``(...)`` -> ``(..., A)``."""
+    at = index[..., None, None].expand(*index.shape, 1, rows.shape[-1])
+    return rows.gather(-2, at)[..., 0, :]

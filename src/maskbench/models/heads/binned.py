@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from maskbench.models.heads.base import Head, Net, draw_class
+from maskbench.models.heads.base import Head, Net
 from maskbench.models.heads.categorical import focal
+from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
 from maskbench.tokens.codecs import BinCodec
+from maskbench.tokens.rvq import Watch
 from maskbench.trajectory import Factor
 
 
@@ -28,7 +30,7 @@ class BinnedHead(Head):
         super().__init__(factor, n_embd, factor.width * codec.num_bins, net, bias)
         self.codec, self.focal_gamma, self.num_uniforms = codec, focal_gamma, factor.width
 
-    def fit(self, values: Tensor) -> None:
+    def fit(self, values: Tensor, watch: Watch | None = None) -> None:
         """Sets the bins from training values ``(N, *shape)``."""
         self.codec.fit(values.flatten(1))
 
@@ -43,5 +45,16 @@ class BinnedHead(Head):
     def mode(self, params: Tensor) -> Tensor:
         return self.codec.decode(self.logits(params).argmax(-1)).unflatten(-1, self.factor.shape)
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        return self.codec.decode(draw_class(self.logits(params), uniform, temperature)).unflatten(-1, self.factor.shape)
+    def choose(self, params: Tensor, uniform: Tensor, how: Sampling = PLAIN) -> Tensor:
+        return draw_class(self.logits(params), uniform, how)
+
+    def realise(
+        self,
+        params: Tensor,
+        choice: Tensor | None,
+        uniform: Tensor,
+        how: Sampling = PLAIN,
+        offset_of: Tensor | None = None,
+    ) -> Tensor:
+        assert choice is not None
+        return self.codec.decode(choice).unflatten(-1, self.factor.shape)

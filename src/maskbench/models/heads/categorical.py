@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from maskbench.models.heads.base import Head, Net, draw_class
+from maskbench.models.heads.base import Head, Net
+from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
 from maskbench.trajectory import Factor
 
 
@@ -29,5 +30,16 @@ class CategoricalHead(Head):
     def mode(self, params: Tensor) -> Tensor:
         return params.argmax(-1)
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        return draw_class(params, uniform[..., 0], temperature)
+    def choose(self, params: Tensor, uniform: Tensor, how: Sampling = PLAIN) -> Tensor:
+        return draw_class(params, uniform[..., 0], how)[..., None]
+
+    def realise(
+        self,
+        params: Tensor,
+        choice: Tensor | None,
+        uniform: Tensor,
+        how: Sampling = PLAIN,
+        offset_of: Tensor | None = None,
+    ) -> Tensor:
+        assert choice is not None
+        return choice[..., 0]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from maskbench.models.heads.base import Head, Net
+from maskbench.models.heads.sampling import PLAIN, Sampling
 from maskbench.trajectory import Factor
 
 Target = Literal["raw", "l2", "standard"]
@@ -75,7 +76,20 @@ class GaussianHead(Head):
     def mode(self, params: Tensor) -> Tensor:
         return self.moments(params)[0].unflatten(-1, self.factor.shape)
 
-    def sample(self, params: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def realise(
+        self,
+        params: Tensor,
+        choice: Tensor | None,
+        uniform: Tensor,
+        how: Sampling = PLAIN,
+        offset_of: Tensor | None = None,
+    ) -> Tensor:
         mean, std = self.moments(params)
-        noise = torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12)).to(mean)
-        return (mean + temperature * std * noise).unflatten(-1, self.factor.shape)
+        if not how.greedy:
+            mean = mean + how.temperature * how.spread * std * gaussian_noise(uniform).to(mean)
+        return mean.unflatten(-1, self.factor.shape)
+
+
+def gaussian_noise(uniform: Tensor) -> Tensor:
+    """Standard normal numbers at the quantiles ``uniform``."""
+    return torch.special.ndtri(uniform.clamp(1e-12, 1 - 1e-12))
