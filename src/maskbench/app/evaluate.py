@@ -44,6 +44,8 @@ def run(config: EvalConfig, run_dir: Path) -> float | None:
     sampler = build_sampler(model.config, data, config.part, model.layout, device)
     window = sampler.fixed(config.evaluation.num_windows, config.evaluation.seed + 1)
     rows = measure(model, build_bank(model, window, names, config.evaluation.seed + 1))
-    played = [play_query(model, environment, data, query, settings, config.model)] if query is not None and acts else []
+    played = []
+    if query is not None and acts:
+        played = [play_query(model, environment, data, query, settings, config.model, config.metrics)]
     write_results(console, run_dir, model, data, rows, played, video=settings.record_video)
     return sum(r.loss.loss for r in rows if r.loss.factor == "total")

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from maskbench.app.acting import FILMED, Played, play_model, rollout_name, why_no_films
 from maskbench.app.config.instantiate import instantiate
-from maskbench.app.config.schema import EvalExperiment, Query, RolloutConfig
+from maskbench.app.config.schema import EvalExperiment, Metrics, Query, RolloutConfig
 from maskbench.app.config.schema_model import LoadedModel
 from maskbench.app.experiment import Model, build_dataset, load_model, pick_device
 from maskbench.app.results import write_results
@@ -23,19 +23,25 @@ def run(config: RolloutConfig, run_dir: Path) -> float | None:
     model = load_model(config.model.load_dir, config.model.which, pick_device(settings.device))
     environment = instantiate(config.env)
     data = build_dataset(config.dataset, environment, settings.data_root)
-    played = play_query(model, environment, data, config.query, settings, config.model)
+    played = play_query(model, environment, data, config.query, settings, config.model, config.metrics)
     write_results(Console(stderr=True), run_dir, model, data, [], [played], video=settings.record_video)
     returns = [r.episode_return for r in played.records]
     return -sum(returns) / len(returns)
 
 
 def play_query(
-    model: Model, environment: Environment, data: Dataset, query: Query, settings: EvalExperiment, loaded: LoadedModel
+    model: Model,
+    environment: Environment,
+    data: Dataset,
+    query: Query,
+    settings: EvalExperiment,
+    loaded: LoadedModel,
+    metrics: Metrics,
 ) -> Played:
     """Rollouts of one query as configured. Raises EnvError where films are asked for and cannot be made."""
     blind = why_no_films(environment) if settings.record_video else None
     if blind is not None:
         raise EnvError(f"experiment.record_video: {blind}")
     films = FILMED if settings.record_video else 0
-    where = (settings, Path(loaded.load_dir), loaded.which)
+    where = (settings, Path(loaded.load_dir), loaded.which, metrics)
     return play_model(model, environment, data, query, rollout_name(query), *where, films=films)

@@ -203,7 +203,7 @@ def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None
             console.print(f"no rollouts of {name}: {why}")
             continue
         films = 0 if name == "goal_open" or blind is not None else FILMED
-        args = (model, model.environment, data, config.query, name, config.experiment, run_dir, "best")
+        args = (model, model.environment, data, config.query, name, config.experiment, run_dir, "best", config.metrics)
         played.append(play_model(*args, films=films))
     write_results(console, run_dir, model, data, rows, played, video=config.experiment.record_video)
 

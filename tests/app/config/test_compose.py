@@ -237,9 +237,9 @@ def test_runs_from_before_some_options_still_load(tmp_path: Path) -> None:
     run = saved_run(tmp_path, ["masking=bc"])
     node = OmegaConf.to_container(OmegaConf.load(run / ".hydra" / "config.yaml"))
     del node["masking"]["returns"], node["masking"]["train"]["at"], node["masking"]["train"]["attend"]
-    del node["model"]["timesteps"], node["model"]["max_timesteps"], node["trainer"]["stack_seeds"]
+    del node["model"]["timesteps"], node["model"]["max_timesteps"], node["trainer"]["stack_seeds"], node["metrics"]
     config = decode(TrainConfig, OmegaConf.to_container(OmegaConf.create(node), resolve=True))
-    assert (config.masking.returns, config.model.timesteps) == (None, "none")
+    assert (config.masking.returns, config.model.timesteps, config.metrics.version) == (None, "none", "paper")
 
 
 def test_composition_twice_in_one_process_is_independent() -> None:

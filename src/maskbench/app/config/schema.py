@@ -128,6 +128,17 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """How rollouts are judged: the ``metrics`` group."""
+
+    version: Literal["paper", "strict", "repstudy_legacy"]
+
+
+#: What runs of earlier versions, which do not have this group, were judged by.
+_METRICS = Metrics("paper")
+
+
+@dataclass(frozen=True)
 class Logger:
     """Where numbers go besides the run folder: the ``logger`` group."""
 
@@ -169,6 +180,7 @@ class TrainConfig:
     query: Query
     logger: Logger
     sweep: Sweep | None = None
+    metrics: Metrics = _METRICS
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,7 @@ class EvalConfig:
     part: Literal["train", "validation", "test"]
     query: Query | None = None
     sweep: Sweep | None = None
+    metrics: Metrics = _METRICS
 
 
 @dataclass(frozen=True)
@@ -196,6 +209,7 @@ class RolloutConfig:
     model: LoadedModel
     query: Query
     sweep: Sweep | None = None
+    metrics: Metrics = _METRICS
 
 
 Config = TrainConfig | EvalConfig | RolloutConfig
