@@ -10,9 +10,16 @@ import pytest
 from maskbench.app.config.compose import load
 from maskbench.app.config.instantiate import arguments, instantiate
 from maskbench.data.dataset import environment_options
+from maskbench.errors import EnvError
 from maskbench.testing import check_env
 
 NAMES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "configs" / "env").glob("*.yaml"))
+NAMES.remove("carla")  # named, not built
+
+
+def test_carla_is_refused_with_what_it_needs_and_where_it_runs() -> None:
+    with pytest.raises(EnvError, match=r"CARLA 0\.9\.13 server with a GPU.*notmahi/bet.*env=blockpush"):
+        instantiate(load("train", ["env=carla"]).env)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -311,8 +311,22 @@ def test_as_many_seeds_start_from_a_folder_of_seeds_as_it_holds(tmp_path: Path) 
     for number in (1, 3):
         with pytest.raises(ConfigError, match=f"holds 2 seeds; found experiment.num_cv_runs={number}"):
             load("train", [f"model.load_dir={plain}", f"experiment.num_cv_runs={number}"])
-    with pytest.raises(ConfigError, match=r"holds 2 seeds; name one, or all: -m model.load_dir=.*cv_0,.*cv_1"):
-        load("eval", [f"model.load_dir={plain}"])
+
+
+def test_a_run_of_several_seeds_is_evaluated_whole_or_by_index(tmp_path: Path) -> None:
+    saved_run(tmp_path, ["env=walker", "experiment.num_cv_runs=2"])
+    seeds = [saved_run(tmp_path / f"cv_{i}", ["env=walker"]) for i in range(2)]
+    for command in ("eval", "run_on_env"):
+        for given in ([], ["experiment.cv_run_idx=all"]):
+            config = load(command, [f"model.load_dir={tmp_path}", *given])
+            assert (config.model.load_dir, config.env.name) == (str(tmp_path), "walker")
+        assert load(command, [f"model.load_dir={tmp_path}", "experiment.cv_run_idx=1"]).model.load_dir == str(seeds[1])
+        assert load(command, [f"model.load_dir={seeds[1]}", "experiment.cv_run_idx=0"]).model.load_dir == str(seeds[1])
+        with pytest.raises(ConfigError, match=r"cv_run_idx=2.*\[0, 1\]"):
+            load(command, [f"model.load_dir={tmp_path}", "experiment.cv_run_idx=2"])
+    assert load("train", ["experiment.num_cv_runs=2", "experiment.cv_run_idx=1"]).experiment.cv_run_idx == 1
+    with pytest.raises(ConfigError, match="has 0 to 1"):
+        load("train", ["experiment.num_cv_runs=2", "experiment.cv_run_idx=2"])
 
 
 @pytest.mark.parametrize(("setting", "says"), [("trainer=ddp", "trainer=ddp"), ("trainer.profile=true", "trainer.profile")])

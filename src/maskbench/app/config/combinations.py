@@ -184,6 +184,13 @@ def starts_from_one_run(c: TrainConfig) -> None:
             saved_config(start_of_seed(c.model.load_dir, i, c.experiment.num_cv_runs), "model.load_dir")
 
 
+def seed_is_one_of_the_runs(c: TrainConfig) -> None:
+    """A seed that is trained alone must be one of those of the run."""
+    index, seeds = c.experiment.cv_run_idx, c.experiment.num_cv_runs
+    if index is not None and 1 < seeds <= index:
+        raise KeyMistake("experiment.cv_run_idx", f"found {index}; experiment.num_cv_runs={seeds} has 0 to {seeds - 1}")
+
+
 def seeds_can_be_stacked(c: TrainConfig) -> None:
     """Seeds trained as one model share a process, a device and a log."""
     if c.trainer.stack_seeds is True and c.experiment.num_cv_runs > 1:
@@ -300,6 +307,7 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         tokens_have_inputs,
         heads_fit_factors,
         starts_from_one_run,
+        seed_is_one_of_the_runs,
         seeds_can_be_stacked,
         query_is_complete,
     ],

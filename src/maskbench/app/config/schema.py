@@ -45,6 +45,8 @@ class Experiment:
     num_envs: Count
     num_cv_runs: Count
     data_root: str
+    # runs of earlier versions do not have this
+    cv_run_idx: CountOrNone | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class EvalExperiment:
     num_workers: CountOrNone
     num_envs: Count
     data_root: str
+    # runs of earlier versions do not have these
+    cv_run_idx: Literal["all"] | CountOrNone = "all"
+    vectorized_env: bool = True
+    async_envs: bool = False
 
 
 @dataclass(frozen=True)
