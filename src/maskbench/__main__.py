@@ -154,8 +154,10 @@ def metrics_command(
 ) -> None:
     """Judges recorded rollouts again, by any definition; writes evaluation/metrics_<version>.csv and .json."""
     from maskbench.app.measure import show_metrics
+    from maskbench.reports.seeds import seed_runs
 
-    show_metrics(run_dir, version)
+    for folder in seed_runs(run_dir) or [run_dir]:
+        show_metrics(folder, version)
 
 
 def main() -> None:
