@@ -60,6 +60,7 @@ def main(
     ours = {"BeT": study.numbers(runs, env), "demonstrations": study.demonstrations(runs[0], env)}
     others = {}
     if env == "blockpush":
+        study.diversity(runs).save(root / "diversity")
         for version in ("strict", "repstudy_legacy"):
             again = study.numbers(study.judged(runs, version), env)
             others[f"ours_{version}"] = {("BeT", metric): value for metric, value in again.items()}

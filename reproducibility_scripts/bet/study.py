@@ -164,6 +164,16 @@ def side_by_side(title: str, env: str, ours: Mapping[str, Mapping[str, Measured]
     return Table(title, ("variant", "metric", "paper", "study", "ours", *named), tuple(rows), notes)
 
 
+def diversity(runs: Sequence[Run]) -> Table:
+    """Block push: which block came first and which went where, of the original, the study and ours; demonstrations have .50."""
+    claims = published("bet", "diversity")
+    theirs = {(c.row, c.column): c for c in claims}
+    metrics = tuple(dict.fromkeys(c.column for c in claims))
+    ours = numbers(runs, "blockpush", metrics)
+    rows = tuple((m, *(_claimed(theirs.get((row, m))) for row in ("original", "study")), ours.get(m)) for m in metrics)
+    return Table("Block push: which block, which zone", ("metric", "paper", "study", "ours"), rows)
+
+
 def _claimed(claim: Claim | None) -> Measured | None:
     if claim is None:
         return None

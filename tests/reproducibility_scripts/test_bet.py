@@ -124,6 +124,7 @@ def test_paper_study_and_ours_stand_side_by_side(scripts: dict[str, ModuleType],
     assert rows["BeT", "P1"][2].value == pytest.approx(0.91)
     study.write(tmp_path, "x", table, scripts["paper_params"].orderings("blockpush"), "blockpush", ours, Console(quiet=True))
     assert {"x.csv", "x.md", "x_orderings.csv"} <= {p.name for p in tmp_path.iterdir()}
+    assert [row[2].value for row in study.diversity(runs).rows[:2]] == [0.51, 0.49]
     assert "does not hold" not in (tmp_path / "x_orderings.csv").read_text()
 
 

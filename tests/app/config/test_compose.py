@@ -36,6 +36,8 @@ PARTNERS = {
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda x: x)
 def test_every_option_of_every_group_composes(group: str, option: str) -> None:
+    if option == "carla":
+        pytest.skip("named, not built: see tests/envs/test_contract.py")
     if group == "dataset" and option != "doorkey":
         partners = [f"env={option}"]
     else:
@@ -43,7 +45,9 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
     load("train", [f"{group}={option}", *partners])
 
 
-@pytest.mark.parametrize(("env", "masking"), product(options(FOLDER, "env"), [*FAMILIES, "multitask", "goal"]))
+@pytest.mark.parametrize(
+    ("env", "masking"), product([e for e in options(FOLDER, "env") if e != "carla"], [*FAMILIES, "multitask", "goal"])
+)
 def test_every_environment_composes_with_every_family_of_masks(env: str, masking: str) -> None:
     config = load("train", [f"env={env}", f"masking={masking}"])
     assert config.env.name == env

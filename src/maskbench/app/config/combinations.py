@@ -10,8 +10,10 @@ from typing import Any
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema_env import Carla
 from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder
+from maskbench.envs.carla import NEEDS
 
 #: Tasks that ask about two neighbouring timesteps.
 PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action", "last_state", "action_between")
@@ -184,6 +186,12 @@ def starts_from_one_run(c: TrainConfig) -> None:
             saved_config(start_of_seed(c.model.load_dir, i, c.experiment.num_cv_runs), "model.load_dir")
 
 
+def environment_is_here(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
+    """CARLA has a name, and a message that says what it needs."""
+    if isinstance(c.env, Carla):
+        raise KeyMistake("env", NEEDS)
+
+
 def seed_is_one_of_the_runs(c: TrainConfig) -> None:
     """A seed that is trained alone must be one of those of the run."""
     index, seeds = c.experiment.cv_run_idx, c.experiment.num_cv_runs
@@ -289,6 +297,7 @@ def _window_key(c: TrainConfig) -> str:
 
 RULES: dict[type, list[Callable[[Any], None]]] = {
     TrainConfig: [
+        environment_is_here,
         name_is_a_folder,
         data_is_there,
         split_fits_episodes,
@@ -311,6 +320,13 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         seeds_can_be_stacked,
         query_is_complete,
     ],
-    EvalConfig: [name_is_a_folder, data_is_there, split_fits_episodes, query_is_complete, one_thing_is_asked],
-    RolloutConfig: [name_is_a_folder, query_is_complete],
+    EvalConfig: [
+        environment_is_here,
+        name_is_a_folder,
+        data_is_there,
+        split_fits_episodes,
+        query_is_complete,
+        one_thing_is_asked,
+    ],
+    RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete],
 }
