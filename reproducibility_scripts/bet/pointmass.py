@@ -113,7 +113,7 @@ def main(
             ours |= {(v, f"{world} {m}"): value for m, value in found.items()}
             rows.append((world, v, *(found.get(m) for m in METRICS)))
         study.draw_behaviour(results[f"{world}/{slug[chosen[0]]}"][0], world, root / f"routes_{world}.png")
-    table = Table(f"Point masses, {count} seeds", ("world", "variant", *METRICS), tuple(rows))
+    table = Table(f"Point masses, seeds: {count}", ("world", "variant", *METRICS), tuple(rows))
     held = ordering_table("What is said of them", orderings(chosen), [], ours, lower_is_better=False)
     for name, content in (("pointmass", table), ("orderings", held)):
         content.save(root / name)
