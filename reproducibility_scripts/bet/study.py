@@ -44,6 +44,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "pointmass1": ("success", "mode_entropy", "mode_coverage", "mode_kl"),
     "pointmass2": ("success", "mode_entropy", "mode_coverage", "mode_kl"),
 }
+#: Metrics that are no fractions of episodes, whose intervals end at 0 and 1.
+NO_SHARES = ("return", "tasks", "sequence_entropy", "task_entropy", "mode_entropy", "mode_kl")
 #: Published network: layers and width (heads belong to the transformer).
 SIZES: Mapping[str, tuple[int, int]] = {"blockpush": (4, 72), "kitchen": (6, 120), "pointmass1": (1, 20), "pointmass2": (1, 20)}
 #: Published bins and window.
@@ -111,7 +113,8 @@ def numbers(runs: Sequence[Run], env: str, columns: Sequence[str] = ()) -> dict[
         except DataError:
             continue
         if math.isfinite(measured.value):
-            found[metric] = measured
+            share = metric not in NO_SHARES
+            found[metric] = Measured(measured.value, max(0.0, measured.low), min(1.0, measured.high)) if share else measured
     return found
 
 
@@ -264,6 +267,7 @@ def sweep(
     curves = {m: {float(v): ours[f"{label} {v}"][m] for v in values if m in ours[f"{label} {v}"]} for m in shown}
     dots = {m: {float(v): [numbers([r], env, (m,))[m].value for r in results[str(v)]] for v in values} for m in shown}
     figure = swept(f"{env}: {label}", curves, x_label=label, y_label="share of rollouts", published=float(stated), points=dots)
+    figure.axes[0].set_ylim(-0.02, 1.02)
     (root / "sweep.png").write_bytes(png(figure))
 
 
