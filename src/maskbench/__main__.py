@@ -1,10 +1,10 @@
-"""``python -m maskbench``: data, masks, encode, doctor and report. Training and rollouts have scripts: train.py ..."""
+"""``python -m maskbench``: data, masks, encode, doctor, metrics and report. Training and rollouts have scripts: train.py ..."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -143,6 +143,21 @@ def report_command(run_dir: Annotated[Path, typer.Argument(help="folder of a run
     if seeds:
         write_seeds(run_dir)
         typer.echo(run_dir / "seeds.md")
+
+
+@app.command("metrics")
+def metrics_command(
+    run_dir: Annotated[Path, typer.Argument(help="folder of a run or an evaluation that holds rollouts")],
+    version: Annotated[
+        Literal["paper", "strict", "repstudy_legacy"], typer.Option(help="whose definitions; see configs/metrics")
+    ] = "paper",
+) -> None:
+    """Judges recorded rollouts again, by any definition; writes evaluation/metrics_<version>.csv and .json."""
+    from maskbench.app.measure import show_metrics
+    from maskbench.reports.seeds import seed_runs
+
+    for folder in seed_runs(run_dir) or [run_dir]:
+        show_metrics(folder, version)
 
 
 def main() -> None:

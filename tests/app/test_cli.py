@@ -85,6 +85,8 @@ BAD = {
     "heads do not divide width": (["model.n_embd=102"], "multiple of model.n_head"),
     "regression of classes": (["head.action.kind=mse"], "is discrete"),
     "normalised classes": (["dataset.normalise.state=standard"], "is discrete"),
+    "environment without a simulator": (["env=carla"], "CARLA 0.9.13 server"),
+    "unknown definition": (["metrics.version=loose"], "one of paper, strict, repstudy_legacy"),
     "unknown query": (["evaluation.rollout=[bcc]"], "Did you mean 'bc'?"),
     "target of a query without one": (["evaluation.rollout=[bc]", "query.target=3.0"], "takes no target"),
     "two stages towards a goal": (["query=two_stage", "query.name=goal"], "two_stage plans for query=bc or return"),

@@ -9,10 +9,19 @@ import pytest
 
 from maskbench.app.config.compose import load
 from maskbench.app.config.instantiate import arguments, instantiate
+from maskbench.app.config.schema_env import Carla
 from maskbench.data.dataset import environment_options
+from maskbench.errors import MaskbenchError
 from maskbench.testing import check_env
 
 NAMES = sorted(p.stem for p in (Path(__file__).resolve().parents[2] / "configs" / "env").glob("*.yaml"))
+NAMES.remove("carla")  # named, not built
+
+
+def test_carla_is_refused_with_what_it_needs_and_where_it_runs() -> None:
+    for build in (lambda: instantiate(Carla("carla")), lambda: load("train", ["env=carla"])):
+        with pytest.raises(MaskbenchError, match=r"CARLA 0\.9\.13 server with a GPU.*notmahi/bet.*env=blockpush"):
+            build()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ import pytest
 from maskbench.envs.pointmass import PointMass, route_points
 from maskbench.errors import EnvError
 from maskbench.testing import check_env
+from maskbench.trajectory import Episode
 
 
 def run(environment: PointMass, actions: np.ndarray, seed: int = 0) -> tuple[np.ndarray, list[float], list[str]]:
@@ -169,3 +170,11 @@ def test_mistakes_are_named() -> None:
     batch.reset([0], [0])
     with pytest.raises(EnvError, match=r"finite actions of shape \(1, 2\)"):
         batch.step([0], np.array([[np.nan, 0.0]]))
+
+
+def test_demonstrations_tell_their_route_with_and_without_meta() -> None:
+    for version in (1, 2):
+        family = PointMass(version)
+        for episode in family.generate(20, seed=0):
+            assert family.mode(episode) == episode.meta["route"] == family.mode(Episode(episode.values, episode.final))
+            assert family.mode(Episode(episode.values)) == episode.meta["route"]

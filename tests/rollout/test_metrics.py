@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskbench.envs.base import Measure
 from maskbench.errors import ConfigError
 from maskbench.rollout.metrics import (
     MetricRow,
+    bootstrap_entropy,
     bootstrap_mean,
     bootstrap_median,
     paired_difference,
@@ -115,3 +117,38 @@ def test_csv_has_the_agreed_columns_and_empty_cells_for_missing_bounds(tmp_path:
         first = next(csv.DictReader(file))
     assert list(first)[:7] == ["query", "policy", "metric", "value", "low", "high", "n"]
     assert (first["metric"], first["value"], first["low"], first["n"]) == ("return", "2.5", "", "1")
+
+
+def test_named_events_have_a_row_also_where_they_never_happen() -> None:
+    found = by_name(summarise([record(0, events=((1, "key"), (2, "noise")))] * 4, events=("key", "door")))
+    assert (found["event:key"].value, found["event:door"].value) == (1, 0)
+    assert found["event:door"].high > 0
+    assert "event:noise" not in found
+
+
+def test_an_environments_measures_are_rates_means_and_entropies_with_intervals() -> None:
+    def measures(records: list[EpisodeRecord]) -> list[Measure]:
+        n = len(records)
+        return [
+            Measure("half", "", "rate", [i % 2 == 0 for i in range(n)]),
+            Measure("size", "", "mean", list(range(n))),
+            Measure("bits", "", "entropy", [("a",) if i % 4 else ("b", "c") for i in range(n)]),
+            Measure("bits_of_100", "", "subset_entropy", [("a",) if i % 2 else ("b",) for i in range(n)]),
+            Measure("none", "", "entropy", [()] * n),
+        ]
+
+    found = by_name(summarise([record(i) for i in range(200)], measures=measures))  # type: ignore[arg-type]
+    assert found["half"].value == 0.5
+    assert found["size"].value == 99.5
+    assert found["bits"].value == pytest.approx(-(0.6 * math.log2(0.6) + 0.4 * math.log2(0.2)))
+    assert 0.99 < found["bits_of_100"].value < 1
+    assert math.isnan(found["none"].value)
+    for name in ("half", "size", "bits", "bits_of_100"):
+        assert found[name].low < found[name].value <= found[name].high
+
+
+def test_the_interval_of_an_entropy_covers_the_truth() -> None:
+    rng, shares = np.random.default_rng(0), np.array([0.5, 0.25, 0.125, 0.125])
+    intervals = [bootstrap_entropy([(str(s),) for s in rng.choice(4, 120, p=shares)]) for _ in range(60)]
+    assert sum(i.low <= 1.75 <= i.high for i in intervals) >= 52
+    assert np.mean([i.high - i.low for i in intervals]) < 0.4

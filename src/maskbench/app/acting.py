@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from maskbench.app.config.schema import EvalExperiment, Experiment
+from maskbench.app.config.schema import EvalExperiment, Experiment, Metrics
 from maskbench.app.config.schema import Query as QueryConfig
 from maskbench.app.experiment import Model, load_model
 from maskbench.app.plans import GOAL_STEPS, build_plan, recorded_plan
 from maskbench.data.dataset import Dataset
 from maskbench.data.labels import complete
-from maskbench.envs.base import Environment
+from maskbench.data.modes import mode_counts
+from maskbench.envs.base import Environment, MetricsVersion
 from maskbench.errors import ConfigError, EnvError, did_you_mean
 from maskbench.policies.model import ModelPolicy
 from maskbench.policies.queries import QUERIES, Query
@@ -34,13 +35,14 @@ FILMED, MOST_FRAMES = 6, 100
 
 @dataclass(frozen=True)
 class Played:
-    """Rollouts of one query."""
+    """Rollouts of one query. ``modes``: how many training episodes follow each mode."""
 
     query: str
     plan: EpisodePlan
     records: list[EpisodeRecord]
     metrics: list[MetricRow]
     films: list[list[np.ndarray]]
+    modes: dict[str, int]
 
 
 def make_query(config: QueryConfig, name: str) -> Query:
@@ -89,11 +91,13 @@ def play_model(
     settings: Experiment | EvalExperiment,
     run_dir: Path,
     which: str,
+    metrics: Metrics,
     references: bool = True,
     films: int = 0,
 ) -> Played:
     """Rolls the model of ``run_dir`` out, and reference policies on the same rows.
 
+    metrics:    whose definitions the environment's published numbers follow.
     references: also play uniformly random actions; for ``bc`` held-out episodes as recorded (``data``); for goals from
                 held-out episodes zero actions and the recorded ones (``replay``); for waypoints the recorded ones and the
                 same model without them (``bc``). Those that the query names (``query.references``) always play.
@@ -139,12 +143,34 @@ def play_model(
     if again is not None:
         replay = partial(ReplayPolicy, again[1])
         records["data"] = RolloutRunner(environment, replay, max(1, settings.num_workers), slots).run(again[0])
-    metrics = [
+    modes = {} if data is None else mode_counts(environment, data.store, data.split.train)
+    rows = [
         row
         for policy, played in records.items()
-        for row in summarise(played, policy, config_hash=run_dir.name, dataset_hash=model.data_hash)
+        for row in judged(environment, played, policy, modes, metrics.version, run_dir.name, model.data_hash)
     ]
-    return Played(name, plan, records["model"], metrics, pictures)
+    return Played(name, plan, records["model"], rows, pictures, modes)
+
+
+def judged(
+    environment: Environment,
+    records: Sequence[EpisodeRecord],
+    policy: str,
+    modes: Mapping[str, int],
+    version: MetricsVersion,
+    config_hash: str = "",
+    dataset_hash: str = "",
+) -> list[MetricRow]:
+    """All statistics of one policy's records; ``modes`` = how many demonstrations follow each."""
+    return summarise(
+        records,
+        policy,
+        events=environment.events,
+        known_modes=modes or (),
+        measures=partial(environment.measures, version=version),
+        config_hash=config_hash,
+        dataset_hash=dataset_hash,
+    )
 
 
 def _memory(data: Dataset | None, length: int) -> Memory:

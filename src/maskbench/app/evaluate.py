@@ -12,6 +12,7 @@ from maskbench.app.config.schema import EvalConfig
 from maskbench.app.experiment import build_dataset, build_sampler, load_model, pick_device
 from maskbench.app.results import write_results
 from maskbench.app.rollout import play_query
+from maskbench.app.seeds import for_each_seed
 from maskbench.app.tasks import build_bank, measure, possible_tasks
 from maskbench.errors import ConfigError
 from maskbench.masking.tasks import TASKS
@@ -19,10 +20,14 @@ from maskbench.policies.queries import QUERIES
 
 
 def run(config: EvalConfig, run_dir: Path) -> float | None:
-    """Prints and writes every task's loss with its interval and floor; returns the sum of the totals.
+    """Prints and writes every task's loss with its interval and floor, for each seed of the run; returns the sum of the totals.
 
     With ``config.query`` the loss of that task alone, and rollouts under it beside reference policies where it can be acted by.
     """
+    return for_each_seed(config, run_dir, _run_once)
+
+
+def _run_once(config: EvalConfig, run_dir: Path) -> float | None:
     console = Console(stderr=True)
     settings, query = config.experiment, config.query
     device = pick_device(settings.device)
@@ -44,6 +49,8 @@ def run(config: EvalConfig, run_dir: Path) -> float | None:
     sampler = build_sampler(model.config, data, config.part, model.layout, device)
     window = sampler.fixed(config.evaluation.num_windows, config.evaluation.seed + 1)
     rows = measure(model, build_bank(model, window, names, config.evaluation.seed + 1))
-    played = [play_query(model, environment, data, query, settings, config.model)] if query is not None and acts else []
+    played = []
+    if query is not None and acts:
+        played = [play_query(model, environment, data, query, settings, config.model, config.metrics)]
     write_results(console, run_dir, model, data, rows, played, video=settings.record_video)
     return sum(r.loss.loss for r in rows if r.loss.factor == "total")

@@ -21,6 +21,9 @@ from maskbench.rollout.metrics import write_metrics
 from maskbench.rollout.records import write_records
 from maskbench.rollout.video import grid, write_video
 
+#: Inside the folder of a query: how many demonstrations follow each mode.
+MODES = "demonstrated_modes.json"
+
 
 def announce(console: Console, model: Model, data: Dataset, run_dir: Path) -> None:
     """What is about to be trained, in a few lines."""
@@ -66,6 +69,7 @@ def write_results(
     for p in played:
         write_records(p.records, folder / p.query)
         p.plan.save(folder / p.query / "plan.json")
+        (folder / p.query / MODES).write_text(json.dumps(p.modes, indent=1), encoding="utf-8")
         if p.films:
             frames = grid(p.films)
             fps = 4 if len(frames) < 60 else 15

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from maskbench.app.acting import FILMED, Played, make_query, play_model, why_no_films
@@ -21,6 +19,7 @@ from maskbench.app.config.runs import start_of_seed
 from maskbench.app.config.schema import TrainConfig
 from maskbench.app.experiment import Model, build_dataset, build_model, build_sampler, load_model, saved_with
 from maskbench.app.results import announce, write_results
+from maskbench.app.seeds import seed_folder
 from maskbench.app.tasks import build_bank, measure
 from maskbench.data.dataset import Dataset
 from maskbench.data.labels import complete
@@ -48,15 +47,19 @@ class _World:
 
 
 def run(config: TrainConfig, run_dir: Path) -> float | None:
-    """Trains (``num_cv_runs`` times with consecutive seeds) and reports; returns the mean best validation loss."""
-    seeds = config.experiment.num_cv_runs
+    """Trains (``num_cv_runs`` times with consecutive seeds, or the one at ``cv_run_idx``) and reports.
+
+    Returns the mean best validation loss.
+    """
+    alone = config.experiment.cv_run_idx
+    seeds = range(config.experiment.num_cv_runs) if alone is None else [alone]
     console = Console(stderr=True)
     world = _build_world(config)
-    if seeds == 1:
+    if alone is None and len(seeds) == 1:
         start = config if config.model.load_dir is None else _started_from(config, config.model.load_dir, 0, 1)
         return _run_once(start, run_dir, world, console)
-    children = [(_seed_config(config, i), _seed_folder(config, run_dir, i)) for i in range(seeds)]
-    stacked = None if config.trainer.stack_seeds is False else _stack(config, children, world, console)
+    children = [(_seed_config(config, i), _seed_folder(config, run_dir, i)) for i in seeds]
+    stacked = _stack(config, children, world, console) if len(seeds) > 1 and config.trainer.stack_seeds else None
     losses = stacked or [_run_once(child, folder, world, console) for child, folder in children]
     if os.environ.get("LOCAL_RANK", "0") == "0":
         console.print(write_seeds(run_dir).to_rich())
@@ -73,7 +76,7 @@ def _build_world(config: TrainConfig) -> _World:
 
 def _seed_config(config: TrainConfig, index: int) -> TrainConfig:
     settings = config.experiment
-    own = replace(config, experiment=replace(settings, seed=settings.seed + index, num_cv_runs=1))
+    own = replace(config, experiment=replace(settings, seed=settings.seed + index, num_cv_runs=1, cv_run_idx=None))
     start = config.model.load_dir
     return own if start is None else _started_from(own, start, index, settings.num_cv_runs)
 
@@ -85,20 +88,13 @@ def _started_from(config: TrainConfig, load_dir: str, index: int, seeds: int) ->
 
 def _seed_folder(config: TrainConfig, run_dir: Path, index: int) -> Path:
     """``cv_<index>``, which says by itself how its seed was trained."""
-    folder, own = run_dir / f"cv_{index}", _seed_config(config, index)
-    shutil.copytree(run_dir / ".hydra", folder / ".hydra", dirs_exist_ok=True)
+    own = _seed_config(config, index)
     changes: dict[str, Any] = {"experiment.seed": own.experiment.seed, "experiment.num_cv_runs": 1}
+    if config.experiment.cv_run_idx is not None:
+        changes["experiment.cv_run_idx"] = None
     if own.model.load_dir is not None:
         changes["model.load_dir"] = own.model.load_dir
-    saved = OmegaConf.load(folder / ".hydra" / "config.yaml")
-    for key, value in changes.items():
-        OmegaConf.update(saved, key, value)
-    OmegaConf.save(saved, folder / ".hydra" / "config.yaml")
-    overrides = folder / ".hydra" / "overrides.yaml"
-    lines = [str(o) for o in OmegaConf.load(overrides)] if overrides.is_file() else []
-    kept = [o for o in lines if o.lstrip("+").split("=", 1)[0] not in (*changes, "resume", "hydra.run.dir")]
-    OmegaConf.save(OmegaConf.create([*kept, *(f"{k}={v}" for k, v in changes.items())]), overrides)
-    return folder
+    return seed_folder(run_dir, f"cv_{index}", changes)
 
 
 @dataclass(frozen=True)
@@ -206,7 +202,7 @@ def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None
             console.print(f"no rollouts of {name}: {why}")
             continue
         films = 0 if name == "goal_open" or blind is not None else FILMED
-        args = (model, model.environment, data, config.query, name, config.experiment, run_dir, "best")
+        args = (model, model.environment, data, config.query, name, config.experiment, run_dir, "best", config.metrics)
         played.append(play_model(*args, films=films))
     write_results(console, run_dir, model, data, rows, played, video=config.experiment.record_video)
 

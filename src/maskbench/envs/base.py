@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from maskbench.errors import EnvError
-from maskbench.trajectory import Episode, TrajectorySpec
+from maskbench.trajectory import Episode, EpisodeRecord, TrajectorySpec
 
 if TYPE_CHECKING:
     import gymnasium
@@ -38,6 +38,26 @@ class StepBatch:
     terminated: np.ndarray
     truncated: np.ndarray
     events: tuple[tuple[str, ...], ...]
+
+
+#: Whose definitions the published numbers of an environment follow: those of the original publication, stricter ones, or
+#: those of Behavior Transformers' reproducibility study with their mistakes.
+MetricsVersion = Literal["paper", "strict", "repstudy_legacy"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A published number of an environment, from one entry an episode.
+
+    kind: ``rate``: ``values`` are bools, the fraction of True. ``mean``: numbers, their mean. ``entropy``: per episode the
+          symbols that it contributes; Shannon entropy in bits of all of them together. ``subset_entropy``: the mean of that
+          entropy over random subsets of 100 episodes.
+    """
+
+    name: str
+    definition: str
+    kind: Literal["rate", "mean", "entropy", "subset_entropy"]
+    values: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,10 @@ class Environment(ABC):
     #: A state counts as reached within this ``goal_distance``: exactly, where all factors are discrete.
     reach: ClassVar[float] = 0.5
 
+    #: Events that have a rate in results, 0 where one never happens; None rates whatever happens. Modes (``route:...``) have
+    #: rates of their own.
+    events: tuple[str, ...] | None = None
+
     #: Raised whenever generated data would come out otherwise, so that cached data of an older generator is not reused.
     data_version: ClassVar[int] = 1
 
@@ -127,6 +151,15 @@ class Environment(ABC):
     def score(self, episode_return: float) -> Mapping[str, float]:
         """Reference scores derived from a return (D4RL's normalised score), by name."""
         return {}
+
+    def measures(self, records: Sequence[EpisodeRecord], version: MetricsVersion) -> Iterator[Measure]:
+        """What publications report of rollouts in this environment beyond returns, events and modes."""
+        return iter(())
+
+    def mode(self, episode: Episode) -> str | None:
+        """The mode that a demonstration follows, spelt as ``route:`` events joined by ``>`` spell that of a rollout, from its
+        ``meta`` or else its values; empty where it follows none, None where the family has no modes."""
+        return None
 
     def recorded_rewards(self, rewards: np.ndarray) -> np.ndarray:
         """What this environment pays for steps for which the published task paid ``rewards`` ``(n, 1)``, as imported data

@@ -91,6 +91,7 @@ class PointMass(Environment):
 
     queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
     action_range: ClassVar[tuple[float, float]] = (-2.0, 2.0)
+    events = ("target", "outside", "clipped")
     horizon = 50
 
     def __init__(
@@ -164,6 +165,11 @@ class PointMass(Environment):
     def goal(self, env_seed: int) -> Mapping[str, np.ndarray]:
         """The centre of the target box, whatever the seed."""
         return {"state": np.array(self.arena.target, np.float32)}
+
+    def mode(self, episode: Episode) -> str:
+        if "route" in episode.meta:
+            return str(episode.meta["route"])
+        return self.route_of(np.stack((*episode.values["state"], *episode.final.values()))) or ""
 
     def route_of(self, positions: np.ndarray) -> str | None:
         """Route whose box ``positions`` ``(N, 2)`` enter first, or None: how published rollouts are coloured."""

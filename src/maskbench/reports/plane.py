@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 
 def trajectories(
-    paths: Mapping[str, Sequence[np.ndarray]], theme: Theme = LIGHT, *, behind: Sequence[np.ndarray] = (), title: str = ""
+    paths: Mapping[str, Sequence[np.ndarray]],
+    theme: Theme = LIGHT,
+    *,
+    behind: Sequence[np.ndarray] = (),
+    title: str = "",
+    jitter: float = 0.0,
 ) -> Figure:
-    """Plane curves ``(length, 2)``, one colour a group (a mode), each with a dot where it ends; ``behind`` = demonstrations."""
+    """Plane curves ``(length, 2)``, one colour a group (a mode), each with a dot where it ends; ``behind`` = demonstrations.
+
+    jitter: how far each curve is moved at random, so that equal ones stay apart.
+    """
+    rng = np.random.default_rng(0)
     with canvas(theme, 5.2, 4.6) as figure:
         axes = figure.subplots()
         set_title(axes, title)
@@ -27,8 +36,9 @@ def trajectories(
             colour = theme.palette[i % len(theme.palette)]
             fade = max(0.25, min(0.9, 12 / max(len(group), 1)))
             for path in group:
-                axes.plot(*path.T, color=colour, lw=1.3, alpha=fade, zorder=2)
-                axes.plot(*path[-1], "o", color=colour, ms=3, alpha=fade, zorder=3)
+                moved = path + jitter * rng.uniform(-1, 1, 2)
+                axes.plot(*moved.T, color=colour, lw=1.3, alpha=fade, zorder=2)
+                axes.plot(*moved[-1], "o", color=colour, ms=3, alpha=fade, zorder=3)
             axes.plot([], [], color=colour, lw=2.4, label=f"{name} ({len(group)})")
         axes.set_aspect("equal")
         if len(paths) > 1:

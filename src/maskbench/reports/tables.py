@@ -135,7 +135,10 @@ def task_loss_table(losses: Sequence[TaskLoss], brief: bool = False) -> Table:
 
 
 #: What a terminal has room for.
-BRIEF = ("return", "success", "normalised_score", "goal_distance", "goal_distance_median", "waypoints_hit", "waypoint_distance")
+BRIEF = (
+    *("return", "success", "normalised_score", "goal_distance", "goal_distance_median", "waypoints_hit", "waypoint_distance"),
+    *("P1", "P2", "tasks"),
+)
 
 
 def rollout_table(
@@ -146,7 +149,7 @@ def rollout_table(
     details: the events and modes, else all other metrics.
     brief:   the few metrics that a terminal has room for, without their definitions.
     """
-    chosen = [r for r in results if r.metric.startswith(("event:", "mode")) == details]
+    chosen = [r for r in results if (":" in r.metric or r.metric.startswith("mode")) == details]
     if brief:
         chosen = [r for r in chosen if r.metric in BRIEF or details]
     metrics = tuple(dict.fromkeys(r.metric for r in chosen))

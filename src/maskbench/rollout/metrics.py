@@ -11,14 +11,18 @@ import hashlib
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from maskbench.envs.base import Measure
 from maskbench.errors import ConfigError
 from maskbench.trajectory import EpisodeRecord
+
+#: What an environment makes of a group of records (``Environment.measures`` under one version).
+Measures = Callable[[Sequence[EpisodeRecord]], Iterator[Measure]]
 
 #: Metrics whose median is reported beside their mean.
 _DISTANCES = {
@@ -30,6 +34,8 @@ _DISTANCES = {
 LISTED_MODES = 24
 #: Events of this prefix name the mode (route, ordering) of demonstrations that an episode follows.
 MODE_PREFIX = "route:"
+#: Bootstrap resamples of entropies; random subsets of ``subset_entropy`` (the number of the original authors) and their size.
+RESAMPLES, SUBSETS, SUBSET = 2000, 5000, 100
 
 
 @dataclass(frozen=True)
@@ -97,14 +103,18 @@ def summarise(
     *,
     level: float = 0.95,
     seed: int = 0,
-    known_modes: Sequence[str] = (),
+    events: Collection[str] | None = None,
+    known_modes: Collection[str] | Mapping[str, int] = (),
+    measures: Measures | None = None,
     config_hash: str = "",
     dataset_hash: str = "",
 ) -> list[MetricRow]:
     """All statistics of ``records``, one group of rows a query in the order of appearance.
 
+    events:      events that get a rate, also where they never happen; None = those that happen.
     known_modes: modes of the demonstrations (without the prefix); brings ``mode_coverage``, the fraction of them that is
-                 followed at least once.
+                 followed at least once, and with their counts ``mode_kl``, how far the rollouts' modes are from them.
+    measures:    published numbers of the environment.
     Raises ConfigError where there are no records.
     """
     if not records:
@@ -113,8 +123,10 @@ def summarise(
     for query in dict.fromkeys(r.query for r in records):
         group = [r for r in records if r.query == query]
         digest = hashlib.sha256(repr([(r.row, r.env_seed, r.policy_seed) for r in group]).encode()).hexdigest()[:16]
-        for metric, definition, found in _statistics(group, level, seed, known_modes):
-            numbers = (found.value, found.low, found.high, found.n)
+        found = [*_statistics(group, level, seed, events), *_modes(group, level, seed, known_modes)]
+        found += [(m.name, m.definition, _measured(m, level, seed)) for m in measures(group)] if measures else []
+        for metric, definition, interval in found:
+            numbers = (interval.value, interval.low, interval.high, interval.n)
             rows.append(MetricRow(query, policy, metric, *numbers, definition, digest, config_hash, dataset_hash))
     return rows
 
@@ -134,7 +146,7 @@ def write_metrics(rows: Sequence[MetricRow], path: Path | str) -> None:
 
 
 def _statistics(
-    records: Sequence[EpisodeRecord], level: float, seed: int, known_modes: Sequence[str]
+    records: Sequence[EpisodeRecord], level: float, seed: int, events: Collection[str] | None
 ) -> Iterator[tuple[str, str, Interval]]:
     def mean(values: Sequence[float]) -> Interval:
         return bootstrap_mean(values, seed, level)
@@ -155,34 +167,121 @@ def _statistics(
         else:
             yield name, f"{name}, mean over episodes", mean(values)
     happened = Counter(name for r in records for name in {name for _, name in r.events})
-    for name in sorted(happened):
-        if not name.startswith(MODE_PREFIX):
-            rate = wilson(happened[name], len(records), level)
-            yield f"event:{name}", f"fraction of episodes in which '{name}' happens", rate
-    yield from _modes(records, level, known_modes)
+    for name in sorted(n for n in happened if not n.startswith(MODE_PREFIX)) if events is None else events:
+        rate = wilson(happened[name], len(records), level)
+        yield f"event:{name}", f"fraction of episodes in which '{name}' happens", rate
 
 
-def _modes(records: Sequence[EpisodeRecord], level: float, known: Sequence[str]) -> Iterator[tuple[str, str, Interval]]:
+def _modes(
+    records: Sequence[EpisodeRecord], level: float, seed: int, known: Collection[str] | Mapping[str, int]
+) -> Iterator[tuple[str, str, Interval]]:
     """Which demonstrated modes the episodes follow; the mode of an episode is the sequence of its mode events."""
     modes = Counter(mode_of(r) for r in records)
     followed = {mode: count for mode, count in modes.items() if mode}
     if not followed and not known:
         return
     listed = sorted(followed, key=lambda mode: (-followed[mode], mode))[:LISTED_MODES]
-    for mode in sorted({*listed, *known}):
+    shown = {*listed, *sorted(known, key=lambda mode: -known[mode] if isinstance(known, Mapping) else 0)[:LISTED_MODES]}
+    for mode in sorted(shown):
         yield f"mode:{mode}", f"fraction of episodes that follow mode '{mode}'", wilson(modes[mode], len(records), level)
     none = wilson(modes[""], len(records), level)
     yield "mode:none", "fraction of episodes that follow no mode", none
-    counts = np.array(list(followed.values()), np.float64)
-    shares = counts / counts.sum()
-    entropy = float(-(shares * np.log2(shares)).sum()) + 0.0
-    total = int(counts.sum())
+    symbols = [(mode,) for r in records if (mode := mode_of(r))]
     text = "Shannon entropy in bits over the modes of episodes that follow one"
-    yield "mode_entropy", text, Interval(entropy if total else math.nan, math.nan, math.nan, total)
+    yield "mode_entropy", text, bootstrap_entropy(symbols, seed, level)
     if known:
         share = len(set(known) & set(followed)) / len(set(known))
         text = "fraction of the demonstrated modes that is followed at least once"
         yield "mode_coverage", text, Interval(share, math.nan, math.nan, len(records))
+    if isinstance(known, Mapping):
+        text = (
+            "Kullback-Leibler divergence in bits of the modes of episodes that follow one from those of the demonstrations, "
+            "half an episode added to every mode that either has"
+        )
+        yield "mode_kl", text, bootstrap_divergence(symbols, known, seed, level)
+
+
+def bootstrap_entropy(
+    symbols: Sequence[Sequence[str]], seed: int = 0, level: float = 0.95, subset: int | None = None
+) -> Interval:
+    """Shannon entropy in bits of all symbols together, one sequence of them an episode.
+
+    The interval is a percentile bootstrap over episodes, shifted by its bias: resamples miss rare symbols, which makes their
+    entropies too low. subset: the mean entropy of ``SUBSETS`` random subsets of so many episodes instead, and its interval.
+    NaN where there are no symbols.
+    """
+    table = _count([list(s) for s in symbols])
+    if not table.size:
+        return Interval(math.nan, math.nan, math.nan, len(symbols))
+    rng, n = np.random.default_rng(seed), len(table)
+    if subset is None or subset >= n:
+        return _shifted(float(_entropy(table.sum(0))), _entropy(_resampled(rng, table)), n, level)
+    drawn = np.stack([table[rng.permutation(n)[:subset]].sum(0) for _ in range(SUBSETS)])
+    whole = bootstrap_entropy(symbols, seed, level)
+    value = float(_entropy(drawn).mean())
+    return Interval(value, value + whole.low - whole.value, value + whole.high - whole.value, n)
+
+
+def bootstrap_divergence(
+    symbols: Sequence[Sequence[str]], expected: Mapping[str, int], seed: int = 0, level: float = 0.95
+) -> Interval:
+    """``sum p log2(p / q)`` of the symbols' shares p from those of ``expected`` counts, half a count added to each symbol of
+    either (Krichevsky and Trofimov 1981), so that it stays finite. NaN where one side is empty. Interval: see
+    ``bootstrap_entropy``."""
+    names = sorted({*expected, *(name for s in symbols for name in s)})
+    if not symbols or not sum(expected.values()):
+        return Interval(math.nan, math.nan, math.nan, len(symbols))
+    table = _count([list(s) for s in symbols], names)
+    q = np.array([expected.get(name, 0) + 0.5 for name in names])
+    q /= q.sum()
+
+    def divergence(counts: np.ndarray) -> np.ndarray:
+        p = counts + 0.5
+        p = p / p.sum(-1, keepdims=True)
+        return np.asarray((p * np.log2(p / q)).sum(-1))
+
+    resampled = divergence(_resampled(np.random.default_rng(seed), table))
+    return _shifted(float(divergence(table.sum(0))), resampled, len(table), level)
+
+
+def _measured(measure: Measure, level: float, seed: int) -> Interval:
+    values = measure.values
+    if measure.kind == "rate":
+        return wilson(sum(map(bool, values)), len(values), level)
+    if measure.kind == "mean":
+        return bootstrap_mean(values, seed, level)
+    return bootstrap_entropy(values, seed, level, SUBSET if measure.kind == "subset_entropy" else None)
+
+
+def _count(symbols: Sequence[Sequence[str]], names: Sequence[str] | None = None) -> np.ndarray:
+    """``(episodes, names)`` how often each episode has each symbol; ``names`` are by default those that occur."""
+    place = {name: i for i, name in enumerate(names or sorted({name for s in symbols for name in s}))}
+    table = np.zeros((len(symbols), len(place)))
+    for row, found in zip(table, symbols, strict=True):
+        for name in found:
+            row[place[name]] += 1
+    return table
+
+
+def _resampled(rng: np.random.Generator, table: np.ndarray) -> np.ndarray:
+    """``(RESAMPLES, names)`` counts of episodes drawn with replacement."""
+    n = len(table)
+    return np.asarray(rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) @ table)
+
+
+def _entropy(counts: np.ndarray) -> np.ndarray:
+    """Bits, over the last axis of counts."""
+    total = counts.sum(-1, keepdims=True)
+    shares = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(-(shares * logs).sum(-1) + 0.0)
+
+
+def _shifted(value: float, resampled: np.ndarray, n: int, level: float) -> Interval:
+    if n == 1:
+        return Interval(value, math.nan, math.nan, n)
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]) + value - resampled.mean()
+    return Interval(value, max(0.0, min(float(low), value)), max(float(high), value), n)
 
 
 def mode_of(record: EpisodeRecord) -> str:

@@ -53,6 +53,8 @@ PARTNERS = {
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda x: x)
 def test_every_option_of_every_group_composes(group: str, option: str) -> None:
+    if option == "carla":
+        pytest.skip("named, not built: see tests/envs/test_contract.py")
     if group == "dataset" and option != "doorkey":
         partners = [f"env={option}"]
     else:
@@ -60,7 +62,9 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
     load("train", [f"{group}={option}", *partners])
 
 
-@pytest.mark.parametrize(("env", "masking"), product(options(FOLDER, "env"), [*FAMILIES, "multitask", "goal"]))
+@pytest.mark.parametrize(
+    ("env", "masking"), product([e for e in options(FOLDER, "env") if e != "carla"], [*FAMILIES, "multitask", "goal"])
+)
 def test_every_environment_composes_with_every_family_of_masks(env: str, masking: str) -> None:
     config = load("train", [f"env={env}", f"masking={masking}"])
     assert config.env.name == env
@@ -266,14 +270,14 @@ def test_runs_from_before_some_options_still_load(tmp_path: Path) -> None:
     run = saved_run(tmp_path, ["masking=bc"])
     node = OmegaConf.to_container(OmegaConf.load(run / ".hydra" / "config.yaml"))
     del node["masking"]["returns"], node["masking"]["train"]["at"], node["masking"]["train"]["attend"]
-    del node["model"]["timesteps"], node["model"]["max_timesteps"], node["trainer"]["stack_seeds"]
+    del node["model"]["timesteps"], node["model"]["max_timesteps"], node["trainer"]["stack_seeds"], node["metrics"]
     del node["dataset"]["sampling"]["goal_frames"], node["dataset"]["sampling"]["goal_drop"]
     for key in ("top_k", "top_p", "spread", "offsets", "commit_steps", "commit_legacy", "action_batch", "references"):
         del node["query"][key]
     for role in ("action", "state", "return"):
         del node["head"][role]["standardise_bins"], node["head"][role]["std_floor"]
     config = decode(TrainConfig, OmegaConf.to_container(OmegaConf.create(node), resolve=True))
-    assert (config.masking.returns, config.model.timesteps) == (None, "none")
+    assert (config.masking.returns, config.model.timesteps, config.metrics.version) == (None, "none", "paper")
     assert (config.query.commit_steps, config.dataset.sampling.goal_frames, config.head.action.vq.chunk) == (1, 0, 1)
 
 
@@ -356,8 +360,22 @@ def test_as_many_seeds_start_from_a_folder_of_seeds_as_it_holds(tmp_path: Path) 
     for number in (1, 3):
         with pytest.raises(ConfigError, match=f"holds 2 seeds; found experiment.num_cv_runs={number}"):
             load("train", [f"model.load_dir={plain}", f"experiment.num_cv_runs={number}"])
-    with pytest.raises(ConfigError, match=r"holds 2 seeds; name one, or all: -m model.load_dir=.*cv_0,.*cv_1"):
-        load("eval", [f"model.load_dir={plain}"])
+
+
+def test_a_run_of_several_seeds_is_evaluated_whole_or_by_index(tmp_path: Path) -> None:
+    saved_run(tmp_path, ["env=walker", "experiment.num_cv_runs=2"])
+    seeds = [saved_run(tmp_path / f"cv_{i}", ["env=walker"]) for i in range(2)]
+    for command in ("eval", "run_on_env"):
+        for given in ([], ["experiment.cv_run_idx=all"]):
+            config = load(command, [f"model.load_dir={tmp_path}", *given])
+            assert (config.model.load_dir, config.env.name) == (str(tmp_path), "walker")
+        assert load(command, [f"model.load_dir={tmp_path}", "experiment.cv_run_idx=1"]).model.load_dir == str(seeds[1])
+        assert load(command, [f"model.load_dir={seeds[1]}", "experiment.cv_run_idx=0"]).model.load_dir == str(seeds[1])
+        with pytest.raises(ConfigError, match=r"cv_run_idx=2.*\[0, 1\]"):
+            load(command, [f"model.load_dir={tmp_path}", "experiment.cv_run_idx=2"])
+    assert load("train", ["experiment.num_cv_runs=2", "experiment.cv_run_idx=1"]).experiment.cv_run_idx == 1
+    with pytest.raises(ConfigError, match="has 0 to 1"):
+        load("train", ["experiment.num_cv_runs=2", "experiment.cv_run_idx=2"])
 
 
 @pytest.mark.parametrize(("setting", "says"), [("trainer=ddp", "trainer=ddp"), ("trainer.profile=true", "trainer.profile")])

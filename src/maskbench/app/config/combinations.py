@@ -10,8 +10,10 @@ from typing import Any
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import has_checkpoint, saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema_env import Carla
 from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder
+from maskbench.envs.carla import NEEDS
 
 #: Tasks that ask about two neighbouring timesteps.
 PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_action", "last_state", "action_between")
@@ -213,6 +215,19 @@ def starts_from_one_run(c: TrainConfig) -> None:
                 saved_config(start_of_seed(c.model.load_dir, i, seeds), "model.load_dir")
 
 
+def environment_is_here(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
+    """CARLA has a name, and a message that says what it needs."""
+    if isinstance(c.env, Carla):
+        raise KeyMistake("env", NEEDS)
+
+
+def seed_is_one_of_the_runs(c: TrainConfig) -> None:
+    """A seed that is trained alone must be one of those of the run."""
+    index, seeds = c.experiment.cv_run_idx, c.experiment.num_cv_runs
+    if index is not None and 1 < seeds <= index:
+        raise KeyMistake("experiment.cv_run_idx", f"found {index}; experiment.num_cv_runs={seeds} has 0 to {seeds - 1}")
+
+
 def seeds_can_be_stacked(c: TrainConfig) -> None:
     """Seeds trained as one model share a process, a device and a log."""
     if c.trainer.stack_seeds is True and c.experiment.num_cv_runs > 1:
@@ -311,6 +326,7 @@ def _window_key(c: TrainConfig) -> str:
 
 RULES: dict[type, list[Callable[[Any], None]]] = {
     TrainConfig: [
+        environment_is_here,
         name_is_a_folder,
         data_is_there,
         split_fits_episodes,
@@ -331,9 +347,17 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         tokens_have_inputs,
         heads_fit_factors,
         starts_from_one_run,
+        seed_is_one_of_the_runs,
         seeds_can_be_stacked,
         query_is_complete,
     ],
-    EvalConfig: [name_is_a_folder, data_is_there, split_fits_episodes, query_is_complete, one_thing_is_asked],
-    RolloutConfig: [name_is_a_folder, query_is_complete],
+    EvalConfig: [
+        environment_is_here,
+        name_is_a_folder,
+        data_is_there,
+        split_fits_episodes,
+        query_is_complete,
+        one_thing_is_asked,
+    ],
+    RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete],
 }

@@ -75,13 +75,12 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     runs = values(parsed, "model.load_dir")
     if not runs:
         raise ConfigError("model.load_dir is missing: give the folder of a run, e.g. model.load_dir=train_runs/latest")
-    for run in runs:
-        if folders := seed_folders(run):
-            listed = ",".join(map(str, folders))
-            raise ConfigError(
-                f"model.load_dir: '{run}' holds {len(folders)} seeds; name one, or all: -m model.load_dir={listed}"
-            )
-    saved = [saved_config(run, "model.load_dir") for run in runs]
+    index = next(iter(values(parsed, "experiment.cv_run_idx")), "all")
+    if index.isdigit():
+        runs = [_seed_of(run, int(index)) for run in runs]
+        overrides = [o for o in overrides if not o.startswith("model.load_dir=")]
+        overrides.append("model.load_dir=" + ",".join(f"'{run}'" for run in runs))
+    saved = [saved_config(str(next(iter(seed_folders(run)), run)), "model.load_dir") for run in runs]
     if any(s.env != saved[0].env or s.dataset != saved[0].dataset for s in saved):
         raise ConfigError("model.load_dir: the runs of one sweep must share environment and data; start an evaluation for each")
     if saved[0].experiment.window_size is not None:
@@ -89,6 +88,14 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     for group in ("env", "dataset"):
         ConfigStore.instance().store(group=group, name="run", node=saved[0][group])
     return overrides
+
+
+def _seed_of(run: str, index: int) -> str:
+    """The folder of one seed of ``run``; a run with a single seed is its own first one."""
+    found = {int(p.name.removeprefix("cv_")): p for p in seed_folders(run)} or {0: Path(run)}
+    if index not in found:
+        raise ConfigError(f"experiment.cv_run_idx={index}: '{run}' holds the seeds {sorted(found)}; give one of them, or all")
+    return str(found[index])
 
 
 def _resumed(parsed: list[Override], overrides: list[str]) -> list[str]:

@@ -45,6 +45,8 @@ class Experiment:
     num_envs: Count
     num_cv_runs: Count
     data_root: str
+    # runs of earlier versions do not have this
+    cv_run_idx: CountOrNone | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class EvalExperiment:
     num_workers: CountOrNone
     num_envs: Count
     data_root: str
+    # runs of earlier versions do not have these
+    cv_run_idx: Literal["all"] | CountOrNone = "all"
+    vectorized_env: bool = True
+    async_envs: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,17 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """How rollouts are judged: the ``metrics`` group."""
+
+    version: Literal["paper", "strict", "repstudy_legacy"]
+
+
+#: What runs of earlier versions, which do not have this group, were judged by.
+_METRICS = Metrics("paper")
+
+
+@dataclass(frozen=True)
 class Logger:
     """Where numbers go besides the run folder: the ``logger`` group."""
 
@@ -178,6 +195,7 @@ class TrainConfig:
     query: Query
     logger: Logger
     sweep: Sweep | None = None
+    metrics: Metrics = _METRICS
 
 
 @dataclass(frozen=True)
@@ -193,6 +211,7 @@ class EvalConfig:
     part: Literal["train", "validation", "test"]
     query: Query | None = None
     sweep: Sweep | None = None
+    metrics: Metrics = _METRICS
 
 
 @dataclass(frozen=True)
@@ -205,6 +224,7 @@ class RolloutConfig:
     model: LoadedModel
     query: Query
     sweep: Sweep | None = None
+    metrics: Metrics = _METRICS
 
 
 Config = TrainConfig | EvalConfig | RolloutConfig

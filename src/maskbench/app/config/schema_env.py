@@ -114,6 +114,15 @@ class Kitchen(EnvNode):
 
 
 @dataclass(frozen=True)
+class Carla(EnvNode):
+    """CARLA of Behavior Transformers, which is refused with what it needs."""
+
+    target: ClassVar[str] = "maskbench.envs.carla.Carla"
+
+    horizon: Steps = 700
+
+
+@dataclass(frozen=True)
 class Locomotion(EnvNode):
     """A runner of D4RL's gym-MuJoCo data."""
 

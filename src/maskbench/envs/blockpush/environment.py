@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment
+from maskbench.envs.base import Environment, Measure, MetricsVersion
 from maskbench.envs.blockpush.layout import HIGH, LOW, START, draw_layout
+from maskbench.envs.blockpush.measures import EVENTS, measures
 from maskbench.envs.blockpush.oracle import MODES, Oracle
 from maskbench.envs.blockpush.picture import draw
-from maskbench.envs.blockpush.rules import Progress, events, reward, solved
+from maskbench.envs.blockpush.rules import COLOURS, Placement, Progress, changes, events, reward, solved
 from maskbench.envs.blockpush.world import PHYSICS_SIZE, World
 from maskbench.errors import ConfigError, EnvError
-from maskbench.trajectory import Episode, Factor, TrajectorySpec
+from maskbench.trajectory import Episode, EpisodeRecord, Factor, TrajectorySpec
 
 #: A saved state: simulation, commanded effector position, zone poses, progress.
 _ROW = PHYSICS_SIZE + 2 + 6 + Progress.SIZE
@@ -39,6 +40,7 @@ class BlockPush(Environment):
     queries: ClassVar[tuple[str, ...]] = ("bc", "return")
     action_range: ClassVar[tuple[float, float]] = (-0.1, 0.1)
     success_events: ClassVar[tuple[str, ...]] = ("success",)
+    events = EVENTS
 
     def __init__(self, horizon: int = 300, min_yaw: float = 0.0) -> None:
         if horizon < 1:
@@ -106,6 +108,26 @@ class BlockPush(Environment):
             meta = {"env": self.name, "quality": "expert", "mode": mode, "env_seed": env_seed, "action_noise": action_noise}
             yield Episode(values, final=final, terminated=True, meta=meta)
 
+    def measures(self, records: Sequence[EpisodeRecord], version: MetricsVersion) -> Iterator[Measure]:
+        return measures(records, version, self.horizon)
+
+    def mode(self, episode: Episode) -> str:
+        """As ``meta`` says it, else by the zones that blocks enter. Published recordings lack the state after the last action,
+        in which the second block enters: without it, that block counts into the zone that is left."""
+        if "mode" in episode.meta:
+            return str(episode.meta["mode"])
+        states = np.stack((*episode.values["state"], *episode.final.values())).astype(np.float64)
+        routes: list[str] = []
+        progress = Progress((float(np.hypot(*states[0, :2])), float(np.hypot(*states[0, 3:5]))))
+        for row in states.tolist():
+            after = progress.after((row[0:2], row[3:5]), (row[10:12], row[13:15]))
+            routes += [e.removeprefix("route:") for e in events(progress, after, False) if e.startswith("route:")]
+            progress = after
+        if len(routes) == 1 and not episode.final:
+            block, zone = (COLOURS[1 - COLOURS.index(name)] for name in routes[0].split("-"))
+            routes.append(f"{block}-{zone}")
+        return ">".join(routes)
+
     def _attempt(
         self, env: BlockPushEnv, env_seed: int, oracle: Oracle, limit: int
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], str] | None:
@@ -141,6 +163,7 @@ class BlockPushEnv(gymnasium.Env[Any, Any]):
         self._commanded = START
         self._zones = np.zeros((2, 3))
         self._progress = Progress((0.0, 0.0))
+        self._placement = Placement((False, False), ((False, False), (False, False)))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -159,7 +182,9 @@ class BlockPushEnv(gymnasium.Env[Any, Any]):
             self._world.restore(physics)
             self._progress = Progress.of(progress)
         self._steps = 0
-        return {"state": self._observe(self._world.read())}, {"events": ()}
+        now = self._world.read()
+        self._placement = self._placed(now)
+        return {"state": self._observe(now)}, {"events": ()}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         if self._steps < 0:
@@ -176,8 +201,9 @@ class BlockPushEnv(gymnasium.Env[Any, Any]):
         now = self._world.read()
         blocks, zones = ((now[0], now[1]), (now[3], now[4])), self._zones[:, :2].tolist()
         before, after, success = self._progress, self._progress.after(blocks, zones), solved(blocks, zones)
-        self._progress = after
-        info = {"events": tuple(events(before, after, success))}
+        was, placed = self._placement, self._placed(now)
+        self._progress, self._placement = after, placed
+        info = {"events": (*events(before, after, success), *changes(was, placed))}
         truncated = self._steps >= self._family.horizon and not success
         return {"state": self._observe(now)}, reward(before, after, success), success, truncated, info
 
@@ -189,6 +215,9 @@ class BlockPushEnv(gymnasium.Env[Any, Any]):
         """``(186, 320, 3)`` uint8 view of the workspace from above: x downwards, y to the right."""
         now = self._world.read()
         return draw(self._zones, np.array(now[:6]).reshape(2, 3), now[6:])
+
+    def _placed(self, now: tuple[float, ...]) -> Placement:
+        return Placement.of(now[6:8], ((now[0], now[1]), (now[3], now[4])), self._zones[:, :2].tolist())
 
     def _observe(self, now: tuple[float, ...]) -> np.ndarray:
         return np.array((*now, *self._commanded, *self._zones.ravel()), np.float32)

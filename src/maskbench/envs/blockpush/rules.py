@@ -10,6 +10,8 @@ Events (published metrics are fractions of episodes in which one happens):
 ``P1``                      some block has entered some zone
 ``P2``                      the other block has entered the other zone too, not necessarily at the same time
 ``success``                 both blocks lie in different zones; the episode ends
+``reached:<block>``         the effector has come within 5 cm of the block, every time
+``in:<block>:<zone>``       the block has come within 5 cm of the zone, every time; ``out:...`` when it leaves
 """
 
 from __future__ import annotations
@@ -77,6 +79,33 @@ class Progress:
         a, b, *flags = row.tolist()
         red_moved, green_moved, rr, rg, gr, gg = (bool(f) for f in flags)
         return cls((a, b), (red_moved, green_moved), ((rr, rg), (gr, gg)))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a state shows without its history.
+
+    near:   whether the effector is within the tolerance of each block.
+    within: ``within[block][zone]``.
+    """
+
+    near: tuple[bool, bool]
+    within: tuple[tuple[bool, bool], tuple[bool, bool]]
+
+    @classmethod
+    def of(cls, rod: Point, blocks: Points, zones: Points) -> Placement:
+        (red, green), (first, second) = blocks, zones
+        of_red, of_green = ((inside(block, first), inside(block, second)) for block in (red, green))
+        return cls((inside(rod, red), inside(rod, green)), (of_red, of_green))
+
+
+def changes(before: Placement, after: Placement) -> Iterator[str]:
+    """Names of what came and went in a step, in a fixed order."""
+    yield from (f"reached:{b}" for b, was, now in zip(COLOURS, before.near, after.near, strict=True) if now and not was)
+    for block, was, now in zip(COLOURS, before.within, after.within, strict=True):
+        for zone, old, new in zip(COLOURS, was, now, strict=True):
+            if new != old:
+                yield f"{'in' if new else 'out'}:{block}:{zone}"
 
 
 def inside(block: Point, zone: Point) -> bool:

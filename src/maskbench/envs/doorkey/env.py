@@ -37,6 +37,7 @@ class DoorKey(Environment):
     """
 
     queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
+    events = tuple(name for name in EVENTS if name)
 
     def __init__(self, size: int = 4, horizon: int = 10, beta: float = 1.0) -> None:
         self.world = build_world(size)

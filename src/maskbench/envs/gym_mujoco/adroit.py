@@ -71,6 +71,7 @@ class Adroit(MujocoFamily):
     """
 
     success_events: ClassVar[tuple[str, ...]] = ("goal_achieved",)
+    events = ("goal_achieved",)
     queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
 
     def __init__(

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment, LoopedBatch
+from maskbench.envs.base import Environment, LoopedBatch, Measure, MetricsVersion
+from maskbench.envs.kitchen.measures import measures
 from maskbench.envs.kitchen.simulator import AMPLITUDE, SECONDS, START, Simulator
 from maskbench.envs.kitchen.tasks import GOALS, TASKS, completed
 from maskbench.errors import ConfigError, EnvError, did_you_mean
-from maskbench.trajectory import Episode, Factor, TrajectorySpec
+from maskbench.trajectory import Episode, EpisodeRecord, Factor, TrajectorySpec
 
 # Layout of a saved state: positions, velocities, the solver's warm start, noise key and index, which tasks are done.
 _EDGES = np.cumsum([30, 29, 29, 1, 1, 7])
@@ -61,6 +62,8 @@ class Kitchen(Environment):
         self.name, self.horizon, self.noise = "kitchen", horizon, noise
         self.tasks = tuple(name for name in TASKS if name in tasks)
         self.height, self.width = height, width
+        self.events = tuple(f"task:{name}" for name in self.tasks)
+        self._letters = {i: task.letter for i, (name, task) in enumerate(TASKS.items()) if name in self.tasks}
         parts = (("robot", 0, 9), ("objects", 9, 30), ("goal", 30, 60))
         self.spec = TrajectorySpec(
             (
@@ -128,6 +131,20 @@ class Kitchen(Environment):
         for name in self.tasks:
             wanted[TASKS[name].joints] = GOALS[TASKS[name].joints]
         return {"state": wanted}
+
+    def measures(self, records: Sequence[EpisodeRecord], version: MetricsVersion) -> Iterator[Measure]:
+        return measures(records, version, len(self.tasks))
+
+    def mode(self, episode: Episode) -> str:
+        """Letters of the tasks in the order of their completion, judged on the recorded (noisy) positions where ``meta`` does
+        not say it; without the state after the last action, the task that it completed is missing."""
+        completions = episode.meta.get("completions")
+        if completions is None:
+            states = np.stack((*episode.values["state"], *episode.final.values()))[:, :30].astype(np.float64)
+            table = np.array([completed(row) for row in states])
+            completions = {name: int(table[:, i].argmax()) for i, name in enumerate(TASKS) if table[:, i].any()}
+        ordered = sorted((t, i) for i, name in enumerate(TASKS) if (t := completions.get(name)) is not None)
+        return ">".join(self._letters[i] for _, i in ordered if i in self._letters)
 
     def score(self, episode_return: float) -> Mapping[str, float]:
         """D4RL's normalised score, which is defined for four chosen tasks."""

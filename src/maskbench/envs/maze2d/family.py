@@ -31,6 +31,7 @@ class MazeFamily(Environment):
     """
 
     queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
+    events = ("goal",)
 
     #: Columns of a row that ``state`` shows.
     observed: ClassVar[tuple[int, ...]]

@@ -1,0 +1,146 @@
+"""The scripts of Behavior Transformers: every run composes, and verdicts follow from numbers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from rich.console import Console
+
+from maskbench.app.config.compose import load
+from maskbench.app.config.folder import config_folder
+from maskbench.app.config.help import options
+from maskbench.reports.claims import published
+from maskbench.reports.collect import RolloutResult, Run
+from maskbench.reports.comparison import ordering_table
+from maskbench.reports.tables import Measured
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "reproducibility_scripts" / "bet"
+NAMES = ("study", "paper_params", "ablations", "sweep_num_bins", "sweep_window_size", "pointmass")
+ENVS = ("blockpush", "kitchen", "pointmass1", "pointmass2")
+MODELS = options(config_folder(), "model")
+#: Whether the trunks of the study's ablations are part of this tree.
+TRUNKS = "lstm" in MODELS and "norm:" in (config_folder() / "model" / "mlp.yaml").read_text()
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    yield {name: importlib.import_module(name) for name in NAMES}
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("mode", ["quick", "full"])
+@pytest.mark.parametrize("env", ENVS)
+def test_every_ablation_composes_and_differs_in_its_setting(scripts: dict[str, ModuleType], env: str, mode: str) -> None:
+    ablations = scripts["ablations"]
+    bins, window = scripts["study"].PUBLISHED[env]
+    for variant in ablations.variants(env):
+        if variant in ("MLP", "MLP tuned", "LSTM") and not TRUNKS:
+            continue
+        config = load("train", ablations.line(variant, env, mode, 1))
+        assert (config.env.name, config.experiment.seed) == (env, 1)
+        assert config.head.action.predict_offsets == (variant != "no offsets")
+        assert config.head.action.focal_gamma == (0 if variant == "no focal loss" else 2)
+        assert config.head.action.num_bins == (1 if variant == "no binning" else bins)
+        assert (config.experiment.window_size or config.dataset.window) == (1 if variant == "no history" else window)
+        assert config.optimizer.betas == (0.9, 0.95)
+        if variant == "BeT":
+            assert config.model.dropout == (0.1 if mode == "full" else 0)
+            assert (config.scheduler.name == "constant") == (mode == "full")
+
+
+def test_published_runs_have_the_published_numbers() -> None:
+    push, kitchen = load("train", ["paper=bet/blockpush"]), load("train", ["paper=bet/kitchen"])
+    assert (push.model.n_layer, push.model.n_head, push.model.n_embd, push.dataset.window) == (4, 4, 72, 5)
+    assert (kitchen.model.n_layer, kitchen.model.n_head, kitchen.model.n_embd, kitchen.dataset.window) == (6, 6, 120, 10)
+    assert (push.experiment.num_prior_epochs, push.experiment.batch_size, push.head.action.num_bins) == (350, 256, 24)
+    assert (kitchen.experiment.num_prior_epochs, kitchen.experiment.batch_size, kitchen.head.action.num_bins) == (50, 64, 64)
+    assert (push.head.action.offset_scale, kitchen.head.action.offset_scale) == (1e5, 1e3)
+    for config in (push, kitchen):
+        assert (config.optimizer.lr, config.optimizer.weight_decay, config.trainer.grad_clip) == (1e-4, 0.1, 1.0)
+        assert config.dataset.normalise["state"] == "none"
+    quick = load("train", ["paper=bet/blockpush_quick"])
+    assert (quick.experiment.num_steps, quick.experiment.num_prior_epochs, quick.optimizer.lr) == (20000, None, 2e-3)
+    assert (quick.dataset.normalise["state"], quick.model.dropout, quick.scheduler.warmup_steps) == ("standard", 0, 200)
+
+
+@pytest.mark.parametrize("name", ["sweep_num_bins", "sweep_window_size"])
+def test_sweeps_hold_the_published_value_and_the_studys(scripts: dict[str, ModuleType], name: str) -> None:
+    values, place = scripts[name].VALUES, int(name == "sweep_window_size")
+    for env in ENVS:
+        for mode in ("quick", "full"):
+            assert scripts["study"].PUBLISHED[env][place] in values[mode][env]
+    if place == 0:
+        assert values["full"]["blockpush"] == (1, 4, 8, 16, 20, 24, 32, 64)
+        assert values["full"]["kitchen"] == (1, 3, 4, 5, 16, 60, 64, 68)
+    else:
+        assert (values["full"]["blockpush"], values["full"]["kitchen"]) == ((1, 3, 5, 10), (1, 5, 10, 20))
+
+
+def test_every_row_of_the_point_masses_composes(scripts: dict[str, ModuleType]) -> None:
+    pointmass = scripts["pointmass"]
+    for world in pointmass.WORLDS:
+        for model, extra in pointmass.VARIANTS.values():
+            if model == "decoder" or TRUNKS:
+                assert load("train", scripts["study"].line(world, "quick", 0, model, extra)).experiment.num_steps == 6000
+
+
+def test_the_studys_own_numbers_say_what_it_concludes_and_contradict_the_paper_on_binning(
+    scripts: dict[str, ModuleType],
+) -> None:
+    for env in ("blockpush", "kitchen"):
+        claims = published("bet", env)
+        values = {(c.row, c.column): Measured(c.value) for c in claims}
+        table = ordering_table("", scripts["ablations"].orderings(env), claims, values, lower_is_better=False)
+        verdict = {row[0]: row[4] for row in table.rows}
+        refuted = {s for s, v in verdict.items() if v == "does not hold"}
+        assert refuted == ({"discretisation is needed (paper)"} if env == "kitchen" else set())
+        assert sum(v == "holds" for v in verdict.values()) >= 3  # cells without a number stay open
+
+
+def acting(folder: Path, values: dict[str, float]) -> Run:
+    (folder / "evaluation" / "bc").mkdir(parents=True)
+    modes = {"red-red>green-green": 30, "green-red>red-green": 10}
+    (folder / "evaluation" / "bc" / "demonstrated_modes.json").write_text(json.dumps(modes))
+    rows = [RolloutResult("bc", "model", m, v, v - 0.02, v + 0.02, 200, "") for m, v in values.items()]
+    return Run(folder, rollouts=tuple(rows))
+
+
+def test_paper_study_and_ours_stand_side_by_side(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+    study = scripts["study"]
+    runs = [acting(tmp_path / str(i), {"R1": 1.0, "R2": 0.98, "P1": 0.9 + 0.02 * i, "P2": 0.7}) for i in range(2)]
+    ours = {"BeT": study.numbers(runs, "blockpush"), "demonstrations": study.demonstrations(runs[0], "blockpush")}
+    again = {("BeT", "P2"): Measured(0.15)}
+    table = study.side_by_side("t", "blockpush", ours, ours_repstudy_legacy=again)
+    rows = {(r[0], r[1]): r[2:] for r in table.rows}
+    paper, theirs, mine, legacy = rows["BeT", "P2"]
+    assert (paper.value, theirs.value, mine.value, legacy.value) == (0.71, 0.18, pytest.approx(0.7), 0.15)
+    assert rows["BeT", "P1"][2].value == pytest.approx(0.91)
+    study.write(tmp_path, "x", table, scripts["paper_params"].orderings("blockpush"), "blockpush", ours, Console(quiet=True))
+    assert {"x.csv", "x.md", "x_orderings.csv"} <= {p.name for p in tmp_path.iterdir()}
+    assert [row[2].value for row in study.diversity(runs).rows[:2]] == [0.51, 0.49]
+    assert "does not hold" not in (tmp_path / "x_orderings.csv").read_text()
+
+
+def test_demonstrations_of_the_kitchen_have_their_entropies(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
+    run = acting(tmp_path / "run", {})
+    modes = {"m>k>l>s": 50, "l>s>m>k": 50}
+    (run.folder / "evaluation" / "bc" / "demonstrated_modes.json").write_text(json.dumps(modes))
+    found = scripts["study"].demonstrations(run, "kitchen")
+    assert [found[f"p_{n}"].value for n in (1, 4, 5)] == [1, 1, 0]
+    assert found["sequence_entropy"].value == pytest.approx(1.0)
+    assert found["task_entropy"].value == pytest.approx(2.3219, abs=1e-3)  # four tasks and a filler, equally often
+
+
+def test_an_unknown_environment_or_mode_is_refused(scripts: dict[str, ModuleType]) -> None:
+    import typer
+
+    for mode, env in (("fast", "kitchen"), ("quick", "carla")):
+        with pytest.raises(typer.BadParameter):
+            scripts["study"].checked(mode, env)
