@@ -2,8 +2,9 @@
 
 Run: PYTHONPATH=old-gym:old-pybullet python benchmarks/pybullet_blockpush.py bet-reproduction [--layouts 40] [--json out.json]
 
-Three questions. Does the scripted expert do as well in either world? Where do the actions that it takes in one world lead in
-the other? What does one straight push do to a block? Prints tables in Markdown; lengths in mm, angles in degrees.
+Four questions. Does the scripted expert do as well in either world? Where do the actions that it takes in one world lead in
+the other? How far off is one step from the same state? What does one straight push do to a block?
+Prints tables in Markdown; lengths in mm, angles in degrees.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +39,8 @@ SPEEDS, OFFSETS = (0.05, 0.15, 0.3), (0.0, 0.005, 0.01, 0.015)
 BLOCK, AHEAD, STROKE, REST = (0.4, -0.1), -0.16, 0.12, 5
 #: A block that is further off than this (m) has left the path that the other world gave it.
 ASTRAY = 0.01
+#: A block that moves less than this in a step (m) is not being pushed.
+STIR = 0.001
 #: Columns of the 16 numbers of a state.
 ROD, BLOCKS, YAWS = slice(6, 8), (slice(0, 2), slice(3, 5)), (2, 5)
 
@@ -57,11 +61,17 @@ class OurTable:
 
     def reset(self, layout: Layout) -> np.ndarray:
         """State ``(16,)``."""
+        start = np.concatenate([layout.blocks.ravel(), START, START, layout.zones.ravel()])
+        return self.place(start, np.zeros(2))
+
+    def place(self, state: np.ndarray, velocity: np.ndarray) -> np.ndarray:
+        """Blocks, rod and zones as in a state ``(16,)``, blocks at rest and the rod at ``velocity`` ``(2,)`` m/s."""
         self.env.reset(seed=0)
         row = self.env.physics()
-        row[[2, 3, 5]], row[[6, 7, 9]] = layout.blocks  # x, y and yaw of x, y, z, yaw
-        row[22:28] = layout.zones.ravel()
-        row[28:30] = np.hypot(*layout.blocks[:, :2].T)  # what counts as having moved
+        row[:2], row[10:12], row[20:22] = state[ROD], velocity, state[8:10]
+        row[[2, 3, 5]], row[[6, 7, 9]] = state[:3], state[3:6]  # x, y and yaw of x, y, z, yaw
+        row[22:28] = state[10:]
+        row[28:30] = [np.hypot(*state[x]) for x in BLOCKS]  # what counts as having moved
         return np.asarray(self.env.reset(options={"simulator": row})[0]["state"])
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -128,7 +138,8 @@ class Run:
 
 def by_expert(table: Table, layout: Layout, mode: str) -> Run:
     """An episode of our expert, up to success or ``HORIZON``."""
-    oracle, states, actions, success = Oracle(mode), [table.reset(layout)], [], False
+    oracle, states, success = Oracle(mode), [table.reset(layout)], False
+    actions: list[np.ndarray] = []
     while not success and len(actions) < HORIZON:
         actions.append(oracle.act(states[-1]))
         state, success = table.step(actions[-1])
@@ -175,7 +186,7 @@ def apart(a: Run, b: Run) -> dict[str, float]:
 
 
 def compare_experts(ours: Table, original: Table, layouts: int) -> tuple[dict[str, list[Run]], dict[str, list[Run]]]:
-    """The expert in both worlds, then each world's actions in the other; layout ``i`` is drawn from seed ``i``, mode ``i % 4``."""
+    """The expert in both worlds, then each world's actions in the other; layout ``i`` is of seed ``i``, its mode ``i % 4``."""
     tables = {"MuJoCo": ours, "PyBullet": original}
     experts: dict[str, list[Run]] = {name: [] for name in tables}
     replays: dict[str, list[Run]] = {name: [] for name in tables}
@@ -186,6 +197,24 @@ def compare_experts(ours: Table, original: Table, layouts: int) -> tuple[dict[st
         for name, other in zip(tables, reversed(tables), strict=True):
             replays[name].append(replay(tables[name], layout, experts[other][-1].actions))
     return experts, replays
+
+
+def one_step(ours: OurTable, runs: Iterable[Run]) -> dict[str, float]:
+    """How much a block moves (mm) and turns (degrees) in one step of the original world, and how far off it ends in ours after
+    the same step from the same state: medians over the steps in which it moves by ``STIR`` in either."""
+    found = []
+    for run in runs:
+        before = np.diff(run.states[:, ROD], axis=0, prepend=run.states[:1, ROD]) * 10
+        for state, velocity, action, after in zip(run.states[:-1], before[:-1], run.actions, run.states[1:], strict=True):
+            ours.place(state, velocity)
+            end = ours.step(action)[0]
+            for x, yaw in zip(BLOCKS, YAWS, strict=True):
+                moved, other, off = (np.linalg.norm(a[x] - b[x]) for a, b in ((after, state), (end, state), (after, end)))
+                if max(moved, other) > STIR:
+                    turns = [abs(float(turn(a[[yaw]] - b[[yaw]])[0])) for a, b in ((after, state), (after, end))]
+                    found.append((1e3 * moved, 1e3 * off, *np.degrees(turns)))
+    middle = np.median(found, axis=0)
+    return dict(zip(("moved", "off", "turned", "off by"), map(float, middle), strict=True)) | {"steps": len(found)}
 
 
 def compare_pushes(ours: Table, original: Table) -> list[dict[str, float]]:
@@ -207,17 +236,11 @@ def check_oracle(runs: Sequence[Run]) -> float:
     """Largest difference (m) between the published expert's displacements and ours, on the states of our expert's runs in the
     published world; run ``i`` follows mode ``i % 4``."""
     module = import_module("envs.block_pushing.oracles.multimodal_push_oracle")
-    orders = {
-        mode: tuple(
-            (_numbered("block", pair.split("-")[0]), _numbered("target", pair.split("-")[1])) for pair in mode.split(">")
-        )
-        for mode in MODES
-    }
     names = ("block", "block2", "effector", "effector_target", "target", "target2")
     worst = 0.0
     for i, run in enumerate(runs):
         expert = module.MultimodalOrientedPushOracle(_Specified())
-        expert._choose_goal_order = lambda order=orders[MODES[i % len(MODES)]]: order
+        expert._choose_goal_order = partial(_order, MODES[i % len(MODES)])
         for step, (state, action) in enumerate(zip(run.states, run.actions, strict=False)):
             parts = np.split(state.astype(np.float64), [3, 6, 8, 10, 13])
             seen = {f"{name}_translation": part[:2] for name, part in zip(names, parts, strict=True)}
@@ -227,8 +250,11 @@ def check_oracle(runs: Sequence[Run]) -> float:
     return worst
 
 
-def _numbered(name: str, colour: str) -> str:
-    return name if colour == "red" else f"{name}2"
+def _order(mode: str) -> list[tuple[str, str]]:
+    """A mode as the published expert spells it: ``red-green>green-red`` is block to target2, then block2 to target."""
+    number = {"red": "", "green": "2"}
+    pairs = [pair.split("-") for pair in mode.split(">")]
+    return [(f"block{number[block]}", f"target{number[zone]}") for block, zone in pairs]
 
 
 class _Specified:
@@ -276,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         said[name] = {"success": won, "lengths": lengths, "action std": spread.tolist(), "behind": float(behind)}
         text = f"{won} of {len(runs)} | {np.mean(lengths):.0f} ({min(lengths)} - {max(lengths)})"
         console.print(f"| {name} | {text} | {spread[0]:.1f}, {spread[1]:.1f} | {behind:.1f} |")
-    console.print("\n| actions of the expert in | played in | success | rod's path | steps to 10 mm | furthest block | most turned block |")
+    console.print("\n| actions of | played in | success | rod's path | steps to 10 mm | furthest block | most turned block |")
     console.print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, other in zip(replays, reversed(replays), strict=True):
         gaps = [apart(a, b) for a, b in zip(replays[name], experts[other], strict=True)]
@@ -285,6 +311,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         said[f"{other} in {name}"] = {"success": won, **middle}
         cells = f"{middle['rod']:.1f} | {middle['steps']:.0f} | {middle['block']:.0f} | {middle['turn']:.0f}"
         console.print(f"| {other} | {name} | {won} of {len(gaps)} | {cells} |")
+    said["one step"] = step = one_step(ours, experts["PyBullet"])
+    console.print(
+        f"\nIn {step['steps']} steps of the original a block moves by {step['moved']:.1f} and turns by {step['turned']:.1f}; "
+        f"after the same step from the same state ours is {step['off']:.1f} and {step['off by']:.1f} away (medians)"
+    )
     said["pushes"] = compare_pushes(ours, original)
     console.print("\n| m/s | beside the centre | along: PyBullet, MuJoCo | across | turn |\n| --- | --- | --- | --- | --- |")
     for row in said["pushes"]:
