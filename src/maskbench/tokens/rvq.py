@@ -49,8 +49,8 @@ class ResidualVQ(nn.Module):
         self.num_groups, self.num_codes = num_groups, num_codes
         self.steps, self.batch_size, self.lr = steps, batch_size, lr
         self.recon_weight, self.commit_weight = recon_weight, commit_weight
-        self.encoder = _perceptron(dims, n_hidden, n_embd)
-        self.decoder = _perceptron(n_embd, n_hidden, dims)
+        self.encoder = perceptron(dims, n_hidden, n_embd)
+        self.decoder = perceptron(n_embd, n_hidden, dims)
         self.register_buffer("codebooks", torch.zeros(num_groups, num_codes, n_embd))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
         self.codebooks: Tensor
@@ -153,5 +153,6 @@ class ResidualVQ(nn.Module):
             nn.init.zeros_(linear.bias)
 
 
-def _perceptron(wide: int, hidden: int, out: int) -> nn.Sequential:
+def perceptron(wide: int, hidden: int, out: int) -> nn.Sequential:
+    """``Linear, ReLU, Linear, ReLU, Linear``."""
     return nn.Sequential(nn.Linear(wide, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out))

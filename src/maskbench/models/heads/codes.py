@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maskbench.models.heads.base import Head, take
 from maskbench.models.heads.categorical import focal
 from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
-from maskbench.tokens.rvq import ResidualVQ, Watch
+from maskbench.tokens.rvq import ResidualVQ, Watch, perceptron
 from maskbench.trajectory import Factor
 
 GREEDY = Sampling(greedy=True)
@@ -70,8 +70,8 @@ class CodesHead(Head):
         self.num_uniforms, self.offsets_only, self.chunk = g, False, options.chunk
         self.codec = ResidualVQ(a, g, c, options.n_embd, options.n_hidden, options.steps, options.batch_size, options.lr)
         self.num_logits = c + (g - 1) * c * (c if options.sequential else 1)
-        self.net = _perceptron(n_embd, options.n_head_hidden, self.num_logits)
-        self.offset_net = _perceptron(n_embd, options.n_head_hidden, g * c * a) if predict_offsets else None
+        self.net = perceptron(n_embd, options.n_head_hidden, self.num_logits)
+        self.offset_net = perceptron(n_embd, options.n_head_hidden, g * c * a) if predict_offsets else None
 
     def fit(self, values: Tensor, watch: Watch | None = None) -> None:
         """Stage 1: the autoencoder of the training values ``(N, *shape)``, or chunks of them ``(N, chunk, *shape)``."""
@@ -160,7 +160,3 @@ def following(values: Tensor, chunk: int) -> Tensor:
     """``(..., T, A)`` -> ``(..., T, chunk, A)``: each row and those after it, zeros beyond the end."""
     padded = torch.nn.functional.pad(values, (0, 0, 0, chunk - 1))
     return padded.unfold(-2, chunk, 1).transpose(-1, -2)
-
-
-def _perceptron(n_embd: int, hidden: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(n_embd, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, width))
