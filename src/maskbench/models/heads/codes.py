@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskbench.models.heads.base import Head, take
 from maskbench.models.heads.categorical import focal
