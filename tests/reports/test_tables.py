@@ -62,6 +62,16 @@ def test_terminal_table_shows_every_cell() -> None:
     assert all(part in text for part in ("a|b", "0.820 [0.750, 0.880]", "A note."))
 
 
+def test_sentences_wrap_so_that_a_narrow_terminal_shows_every_column() -> None:
+    sentence = "finetuning is best or within 4 % of the best " * 2
+    table = Table("t", ("ordering", "paper", "verdict"), ((sentence, "80 of 80", "holds"),))
+    console = Console(width=80, file=io.StringIO())
+    console.print(table.to_rich())
+    assert "verdict" in (shown := console.file.getvalue())  # type: ignore[attr-defined]
+    assert "holds" in shown
+    assert "80 of 80" in shown
+
+
 def test_rows_of_another_length_are_refused() -> None:
     with pytest.raises(ConfigError, match="2 columns; found a row of 1"):
         Table("t", ("a", "b"), (("x",),))

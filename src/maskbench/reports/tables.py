@@ -17,6 +17,9 @@ from maskbench.reports.collect import Matrix, RolloutResult, TaskLoss
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+#: Characters up to which the first two columns stay on one line in a terminal.
+_NAME = 32
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -60,7 +63,8 @@ class Table:
         caption = "\n".join(self.notes) or None
         table = RichTable(title=self.title, caption=caption, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
         for i, name in enumerate(self.columns):
-            table.add_column(name.replace("_", " "), justify="right" if self.is_numeric(i) else "left", no_wrap=i < 2)
+            short = i < 2 and all(len(show(row[i])) <= _NAME for row in self.rows)  # sentences wrap, names do not
+            table.add_column(name.replace("_", " "), justify="right" if self.is_numeric(i) else "left", no_wrap=short)
         for row in self.rows:
             table.add_row(*(show(cell) for cell in row))
         return table
