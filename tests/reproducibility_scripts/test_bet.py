@@ -66,7 +66,7 @@ def test_published_runs_have_the_published_numbers() -> None:
         assert (config.optimizer.lr, config.optimizer.weight_decay, config.trainer.grad_clip) == (1e-4, 0.1, 1.0)
         assert config.dataset.normalise["state"] == "none"
     quick = load("train", ["paper=bet/blockpush_quick"])
-    assert (quick.experiment.num_steps, quick.experiment.num_prior_epochs, quick.optimizer.lr) == (20000, None, 2e-3)
+    assert (quick.experiment.num_steps, quick.experiment.num_prior_epochs, quick.optimizer.lr) == (30000, None, 2e-3)
     assert (quick.dataset.normalise["state"], quick.model.dropout, quick.scheduler.warmup_steps) == ("standard", 0, 200)
 
 
