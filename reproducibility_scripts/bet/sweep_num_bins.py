@@ -1,7 +1,7 @@
 """Behavior Transformers along the number of bins: the reproducibility study's sweep and the paper's plateau.
 
     python reproducibility_scripts/bet/sweep_num_bins.py quick --env pointmass2   # minutes
-    python reproducibility_scripts/bet/sweep_num_bins.py quick --env blockpush    # half an hour a run, two seeds
+    python reproducibility_scripts/bet/sweep_num_bins.py quick --env blockpush    # twenty minutes a run, two seeds
     python reproducibility_scripts/bet/sweep_num_bins.py full --env kitchen       # the study's values and three seeds
 
 One bin is the ablation without binning. Two bins on pointmass1, the study's choice, put two of its three kinds of action

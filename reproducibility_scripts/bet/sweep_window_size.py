@@ -1,7 +1,7 @@
 """Behavior Transformers along the window: the reproducibility study's sweep and the paper's plateau.
 
     python reproducibility_scripts/bet/sweep_window_size.py quick --env pointmass2   # minutes
-    python reproducibility_scripts/bet/sweep_window_size.py quick --env blockpush    # half an hour a run, two seeds
+    python reproducibility_scripts/bet/sweep_window_size.py quick --env blockpush    # twenty minutes a run, two seeds
     python reproducibility_scripts/bet/sweep_window_size.py full --env kitchen       # the study's values and three seeds
 
 A window of one is the ablation without history. On pointmass2 all routes meet at (4, 4): a window that does not reach back

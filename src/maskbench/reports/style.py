@@ -76,4 +76,5 @@ def canvas(theme: Theme, wide: float, high: float) -> Iterator[Figure]:
 
 
 def set_title(axes: Axes, text: str) -> None:
+    """Titles one panel, at its left edge."""
     axes.set_title(text, loc="left", fontsize=10.5, fontweight="bold", pad=9)
