@@ -94,6 +94,22 @@ def test_environments_one_at_a_time_in_lock_step_and_in_processes_play_the_same(
     assert (tmp_path / "film" / "evaluation" / "rollouts_bc.mp4").stat().st_size > 500
 
 
+def test_the_studys_names_of_sampling_options_mean_ours(tmp_path: Path) -> None:
+    line = ("env=pointmass1", "masking=bet", "experiment.num_steps=20", *SIZES["pointmass1"], *SHORT)
+    call(tmp_path, "train.py", *line, "hydra.run.dir=run")
+    pairs = {
+        "experiment.action_update_every=3": "query.commit_steps=3",
+        "experiment.enable_offsets=False": "query.offsets=false",
+        "experiment.action_batch_size=2": "query.action_batch=2",
+    }
+    texts = []
+    for k, spelling in enumerate(spelling for pair in pairs.items() for spelling in pair):
+        call(tmp_path, "run_on_env.py", "model.load_dir=run", "experiment.num_eval_eps=4", spelling, f"hydra.run.dir={k}")
+        texts.append((tmp_path / str(k) / "evaluation" / "bc" / "records.jsonl").read_bytes())
+    assert texts[::2] == texts[1::2]
+    assert len(set(texts)) == len(pairs)
+
+
 def test_seeds_are_trained_together_or_alone_and_evaluated_together_or_alone(tmp_path: Path) -> None:
     line = ("env=pointmass1", "masking=bet", "experiment.num_steps=20", *SIZES["pointmass1"], *SHORT)
     call(tmp_path, "train.py", *line, "experiment.num_cv_runs=2", "hydra.run.dir=both")

@@ -67,6 +67,9 @@ class EvalExperiment:
     cv_run_idx: Literal["all"] | CountOrNone = "all"
     vectorized_env: bool = True
     async_envs: bool = False
+    action_batch_size: Count = 1
+    action_update_every: Count = 1
+    enable_offsets: bool = True
 
 
 @dataclass(frozen=True)
