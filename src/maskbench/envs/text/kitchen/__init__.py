@@ -1,0 +1,1 @@
+"""A cooking game in pure Python, in TextWorld's own sentences."""
