@@ -159,7 +159,9 @@ class EpisodePlan:
             raise ConfigError(f"{num_episodes} episodes need {num_episodes} starts; found {len(starts)}")
         env_stream, policy_stream = np.random.SeedSequence(seed).spawn(2)
         policy_seeds = _distinct(num_episodes, policy_stream)
-        env_seeds = _distinct(num_episodes, env_stream) if worlds is None else [worlds[i % len(worlds)] for i in range(num_episodes)]
+        env_seeds = (
+            _distinct(num_episodes, env_stream) if worlds is None else [worlds[i % len(worlds)] for i in range(num_episodes)]
+        )
         return cls(
             tuple(
                 PlanRow(

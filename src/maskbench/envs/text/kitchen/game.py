@@ -12,8 +12,7 @@ from maskbench.envs.text.levels import Level, Split
 from maskbench.errors import EnvError
 
 GOAL = (
-    "You are hungry! Let's cook a delicious meal. Check the cookbook in the kitchen for the recipe. "
-    "Once done, enjoy your meal!"
+    "You are hungry! Let's cook a delicious meal. Check the cookbook in the kitchen for the recipe. Once done, enjoy your meal!"
 )
 _CUTS = {"chop": "chopped", "slice": "sliced", "dice": "diced"}
 _UNSEEN, _BLOCKED, _UNHELD = "You can't see any such thing.", "You can't go that way.", "You haven't got that."

@@ -32,7 +32,9 @@ def _foods(names: str, **properties: bool) -> list[Food]:
 
 
 #: TextWorld's foods by the split that owns them; valid and test games also use those of train (its cooking challenge).
-_SOFT = "orange bell pepper, block of cheese, red hot pepper, yellow bell pepper, banana, white onion, red onion, red apple, carrot"
+_SOFT = (
+    "orange bell pepper, block of cheese, red hot pepper, yellow bell pepper, banana, white onion, red onion, red apple, carrot"
+)
 FOODS: dict[Split, tuple[Food, ...]] = {
     "train": (
         *_foods(_SOFT),
@@ -58,20 +60,114 @@ FOODS: dict[Split, tuple[Food, ...]] = {
     ),
 }
 
-_KINDS = (
-    "amber, bitter, blue, brown, crimson, curly, dark, dwarf, fat, flat, fuzzy, giant, gold, green, grey, hairy, heavy, "
-    "hollow, ivory, jade, long, mild, mottled, noble, old, orange, pale, pink, plain, plump, purple, red, round, royal, salty, "
-    "sharp, shiny, short, silver, small, soft, sour, spicy, spotted, striped, sweet, tall, tart, thin, violet, wild, "
-    "white, winter, wrinkled, yellow, young"
-).split(", ")
-_STEMS = (
-    "bar, bel, bor, cal, cor, dal, dor, fal, fen, gar, gil, gor, har, jal, kal, kel, kor, lam, lor, mal, mar, mel, mor, nal, "
-    "nor, pal, pel, por, ral, rin, ror, sal, sel, sor, tal, tam, tor, val, vel, vor, wal, wen, zal, zor"
-).split(", ")
+_KINDS = [
+    "amber",
+    "bitter",
+    "blue",
+    "brown",
+    "crimson",
+    "curly",
+    "dark",
+    "dwarf",
+    "fat",
+    "flat",
+    "fuzzy",
+    "giant",
+    "gold",
+    "green",
+    "grey",
+    "hairy",
+    "heavy",
+    "hollow",
+    "ivory",
+    "jade",
+    "long",
+    "mild",
+    "mottled",
+    "noble",
+    "old",
+    "orange",
+    "pale",
+    "pink",
+    "plain",
+    "plump",
+    "purple",
+    "red",
+    "round",
+    "royal",
+    "salty",
+    "sharp",
+    "shiny",
+    "short",
+    "silver",
+    "small",
+    "soft",
+    "sour",
+    "spicy",
+    "spotted",
+    "striped",
+    "sweet",
+    "tall",
+    "tart",
+    "thin",
+    "violet",
+    "wild",
+    "white",
+    "winter",
+    "wrinkled",
+    "yellow",
+    "young",
+]
+_STEMS = [
+    "bar",
+    "bel",
+    "bor",
+    "cal",
+    "cor",
+    "dal",
+    "dor",
+    "fal",
+    "fen",
+    "gar",
+    "gil",
+    "gor",
+    "har",
+    "jal",
+    "kal",
+    "kel",
+    "kor",
+    "lam",
+    "lor",
+    "mal",
+    "mar",
+    "mel",
+    "mor",
+    "nal",
+    "nor",
+    "pal",
+    "pel",
+    "por",
+    "ral",
+    "rin",
+    "ror",
+    "sal",
+    "sel",
+    "sor",
+    "tal",
+    "tam",
+    "tor",
+    "val",
+    "vel",
+    "vor",
+    "wal",
+    "wen",
+    "zal",
+    "zor",
+]
 _ENDINGS = {
-    "train": "abo, ack, amo, ash, eek, ello, enta, erry, ica, ina, ish, olla, on, oot, ova, ut".split(", "),
-    "valid": "anga, eech, ilo, oke, ume".split(", "),
-    "test": "arro, eff, inth, opa, usk".split(", "),
+    "train": ["abo", "ack", "amo", "ash", "eek", "ello", "enta", "erry", "ica", "ina", "ish", "olla", "on", "oot", "ova", "ut"],
+    "valid": ["anga", "eech", "ilo", "oke", "ume"],
+    "test": ["arro", "eff", "inth", "opa", "usk"],
 }
 
 

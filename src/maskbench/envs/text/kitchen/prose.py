@@ -52,7 +52,11 @@ _BARE = (
     "But the thing hasn't got anything on it. Hm. Oh well.",
     "Looks like someone's already been here and taken everything off it, though.",
 )
-_VOID = ("The {0} is empty! What a waste of a day!", "The {0} is empty, what a horrible day!", "What a letdown! The {0} is empty!")
+_VOID = (
+    "The {0} is empty! What a waste of a day!",
+    "The {0} is empty, what a horrible day!",
+    "What a letdown! The {0} is empty!",
+)
 _WAY = (
     "There is an exit to the {0}.",
     "There is an exit to the {0}. Don't worry, there is no door.",
@@ -98,7 +102,13 @@ class Prose:
         holder = self._house.furniture[name]
         if holder.lid:
             noun = f"{'a closed' if shut else 'an open'} {name}"
-            rest = "" if shut else f" The {name} contains {listed(contents)}." if contents else f" {self._empty[name]}".format(name)
+            rest = (
+                ""
+                if shut
+                else f" The {name} contains {listed(contents)}."
+                if contents
+                else f" {self._empty[name]}".format(name)
+            )
             return self._see[name].format(noun) + rest
         rest = self._full[name].format(name, listed(contents)) if contents else self._empty[name].format(name)
         return f"{self._see[name].format(f'{article(name)} {name}')}{self._look[name]} {rest}"

@@ -126,14 +126,52 @@ ONE: tuple[str, ...] = (
 #: Verbs with two objects: the verb, and the word between them.
 TWO: tuple[tuple[str, str], ...] = (
     *(("put", "in"), ("put", "on"), ("unlock", "with"), ("attack", "with"), ("kill", "with"), ("give", "to"), ("tie", "to")),
-    *(("turn", "with"), ("fill", "with"), ("light", "with"), ("open", "with"), ("cut", "with"), ("throw", "at"), ("dig", "with")),
+    *(
+        ("turn", "with"),
+        ("fill", "with"),
+        ("light", "with"),
+        ("open", "with"),
+        ("cut", "with"),
+        ("throw", "at"),
+        ("dig", "with"),
+    ),
     *(("burn", "with"), ("inflate", "with"), ("insert", "in"), ("pour", "on"), ("move", "with")),
 )
 _NEVER_NOUNS: Mapping[str, None] = dict.fromkeys(
     [
         *PLAIN,
-        *"the a an and of with from here there all it is are to at you your i me my go see can to by for into onto under".split(),
-        *"no yes not but then score look inventory quit restart restore save".split(),
+        *[
+            "the",
+            "a",
+            "an",
+            "and",
+            "of",
+            "with",
+            "from",
+            "here",
+            "there",
+            "all",
+            "it",
+            "is",
+            "are",
+            "to",
+            "at",
+            "you",
+            "your",
+            "i",
+            "me",
+            "my",
+            "go",
+            "see",
+            "can",
+            "to",
+            "by",
+            "for",
+            "into",
+            "onto",
+            "under",
+        ],
+        *["no", "yes", "not", "but", "then", "score", "look", "inventory", "quit", "restart", "restore", "save"],
     ]
 )
 #: Nouns that are tried at most, those read last first.
