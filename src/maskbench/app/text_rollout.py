@@ -59,8 +59,8 @@ def play_text(
     about: Mapping[str, Any] | None = None,
     invariant: bool = False,
 ) -> list[EpisodeRecord]:
-    """Rolls ``factory``'s policy out; writes records, metrics with intervals and the plan to ``run_dir``, and stores the rollouts
-    where ``settings.run_id`` says under which experiment.
+    """Rolls ``factory``'s policy out; writes records, metrics with intervals and the plan to ``run_dir``, and stores the
+    rollouts where ``settings.run_id`` says under which experiment.
 
     about:     more fields of ``TextRollout`` (engine ...).
     invariant: as ``RolloutRunner.invariant``: for policies of a torch model.
@@ -151,5 +151,3 @@ def _step(cells: Mapping[str, Any], decision: Decision, reward: float) -> TextSt
 def transcript(steps: Sequence[TextStepRecord]) -> str:
     """What a person would have seen on the screen."""
     return "\n".join(f"{s.obs}\n> {s.command}" if s.command else s.obs for s in steps if not s.system)
-
-

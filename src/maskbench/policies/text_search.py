@@ -37,7 +37,7 @@ def windows(steps: Sequence[TextStepRecord]) -> list[Found]:
 def search(steps: Sequence[TextStepRecord], term: str, k: int = MOST) -> list[Found]:
     """Windows that share a word with ``term``, or match it as a regular expression, by BM25; the newest of equals first."""
     found = windows(steps)
-    scores = BM25([f.text for f in found]).scores(term) if found else []
+    scores = BM25([f.text for f in found]).scores(term)
     try:
         pattern = re.compile(term, re.IGNORECASE)
     except re.error:

@@ -10,7 +10,7 @@ from typing import Any
 from maskbench.envs.text.base import TextEnv, TextStep
 from maskbench.errors import EnvError
 from maskbench.policies.text_agents import Decision
-from maskbench.text.rollout import TextRollout, TextStepRecord
+from maskbench.text.rollout import Label, TextRollout, TextStepRecord
 
 
 @dataclass
@@ -48,13 +48,19 @@ class Session:
         """Notes a command to the book-keeping, which the game never sees."""
         self.steps.append(TextStepRecord(self.now.obs, command, score=self.now.score, system=True))
 
+    def note(self, said: str, texts: Mapping[str, str], label: Label, answer: str) -> None:
+        """Notes something that was asked instead of a command; the answer is read in place of the game's next observation."""
+        decision = Decision(said, texts=texts, labels=(label,))
+        self.steps.append(_record(self.now, decision, 0.0))
+        self.now = replace(self.now, obs=answer, reward=0.0)
+
     def fork(self, steps: int) -> TextRollout:
         """Ends the rollout here and goes on from after the first ``steps`` game commands; book-keeping is not replayed.
 
-        Returns what was played so far. Raises EnvError where there were fewer commands, or where the replayed game answers
-        otherwise than before: chance, or a state that depends on more than commands.
+        Returns what was played so far. Raises EnvError where there were fewer commands, or where the replayed game pays
+        otherwise than before, by chance.
         """
-        played = [i for i, step in enumerate(self.steps) if not step.system]
+        played = [i for i, step in enumerate(self.steps) if _sent(step)]
         if not 0 <= steps <= len(played):
             raise EnvError(f"restore:{steps} asks for {steps} commands; this game has had {len(played)}")
         finished = self.finish(Decision(""))
@@ -63,10 +69,10 @@ class Session:
             self.now = self.game.load(self._states[steps])
         else:
             self.now = self.game.reset(self.seed)
-            for step in (s for s in kept if not s.system):
-                if self.now.obs != step.obs:
-                    raise EnvError("the replayed game answers otherwise than before; restore needs a game without chance")
+            for step in (s for s in kept if _sent(s)):
                 self.now = self.game.step(step.command)
+                if self.now.reward != step.reward:
+                    raise EnvError("the replayed game answers otherwise than before; restore needs a game without chance")
         self.steps, self._states = kept, self._states[: steps + 1]
         return finished
 
@@ -83,6 +89,11 @@ class Session:
             timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
             **self.about,
         )
+
+
+def _sent(step: TextStepRecord) -> bool:
+    """Whether the game heard the command."""
+    return not step.system and "question" not in step.texts
 
 
 def _record(step: TextStep, decision: Decision, reward: float) -> TextStepRecord:

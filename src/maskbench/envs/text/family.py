@@ -38,7 +38,7 @@ def pack(steps: Sequence[TextStep]) -> dict[str, np.ndarray]:
         "location": [s.location or "" for s in steps],
         "expert": [s.expert or "" for s in steps],
     }
-    packed = {name: np.empty(len(steps), object) for name in words}
+    packed: dict[str, np.ndarray] = {name: np.empty(len(steps), object) for name in words}
     for name, texts in words.items():
         packed[name][:] = texts
     packed["points"] = np.array([(s.score, s.max_score, s.reward) for s in steps], np.float32).reshape(-1, 3)

@@ -171,7 +171,7 @@ def _describe(collection: Collection) -> None:
         "origin": "generated",
         "generator": f"textworld {version('textworld')}, challenge tw-cooking",
         "licence": "MIT (TextWorld); the games hold Inform's library, Artistic-2.0",
-        "command": f"python -m maskbench text make-games level={collection.level} flavour={collection.flavour}",
+        "command": f"python -m maskbench text make-games --levels {collection.level} --flavour {collection.flavour}",
         "settings": asdict(level),
         "games": len(games),
     }
