@@ -38,8 +38,8 @@ class _Wrapped(TextAgent):
 
 
 class BestOfN(_Wrapped):
-    """The best of ``n`` proposals: by their likelihood, by the value model, or by ``logprob + beta * value``. Every candidate is
-    scored (the original scored the first one for all of them)."""
+    """The best of ``n`` proposals: by their likelihood, by the value model, or by ``logprob + beta * value``. Every candidate
+    is scored (the original scored the first one for all of them)."""
 
     def __init__(self, agent: TextAgent, n: int = 5, rank_by: RankBy = "both", beta: float = 1.0) -> None:
         if n < 1:

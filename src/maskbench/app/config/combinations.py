@@ -320,6 +320,18 @@ def one_thing_is_asked(c: EvalConfig) -> None:
         raise KeyMistake("tasks", f"query={c.query.name} reports the loss of its own task; give either tasks or query")
 
 
+def policies_play_text(c: RolloutConfig) -> None:
+    """People and baselines play text games; other environments are for models."""
+    policy = c.policy
+    if not c.env.text and policy.name != "model":
+        raise KeyMistake("policy", f"{policy.name} plays text games, and env={c.env.name} is none; expected policy=model")
+    if policy.name == "retrieval" and policy.data is None:
+        raise KeyMistake("policy.data", "retrieval copies from rollouts; give their folder, e.g. data/text/expert")
+    store = c.experiment.store
+    if not re.fullmatch(r"[\w.+-]+", store):
+        raise KeyMistake("experiment.store", f"names a folder: letters, digits and ._+- only; found '{store}'")
+
+
 def _window_key(c: TrainConfig) -> str:
     return "dataset.window" if c.experiment.window_size is None else "experiment.window_size"
 
@@ -359,5 +371,5 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         query_is_complete,
         one_thing_is_asked,
     ],
-    RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete],
+    RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete, policies_play_text],
 }

@@ -67,6 +67,10 @@ class EvalExperiment:
     cv_run_idx: Literal["all"] | CountOrNone = "all"
     vectorized_env: bool = True
     async_envs: bool = False
+    run_id: CountOrNone | None = None
+    epoch: CountOrNone = 0
+    partition: Literal["teacher", "student_train", "student_test"] | None = None
+    store: str = "model"
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,26 @@ class Query:
     commit_legacy: bool = False
     action_batch: Count = 1
     references: tuple[Literal["nearest", "lwr"], ...] = ()
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Who plays: the ``policy`` group. All but ``model`` play text games."""
+
+    name: Literal["model", "human", "random_admissible", "admissible_uniform", "expert", "walkthrough", "retrieval"] = "model"
+    filter: Literal["none", "gata"] = "gata"
+    epsilon: Annotated[float, Bound(least=0, most=1)] = 0.0
+    data: str | None = None
+    loop_guard: Count | None = None
+    meta: Literal["fixed", "best_of_n", "expectation_gate", "lookahead"] = "fixed"
+    n: Count = 5
+    rank_by: Literal["logprob", "value", "both"] = "both"
+    beta: NonNegative = 1.0
+    surprise: NonNegative = 3.0
+    depth: CountOrNone = 0
+    memory: Literal["none", "bm25"] = "none"
+    memories: Count = 2
+    labels: bool = True
 
 
 @dataclass(frozen=True)
@@ -225,6 +249,7 @@ class RolloutConfig:
     query: Query
     sweep: Sweep | None = None
     metrics: Metrics = _METRICS
+    policy: PolicyConfig = PolicyConfig()
 
 
 Config = TrainConfig | EvalConfig | RolloutConfig

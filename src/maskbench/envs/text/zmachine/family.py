@@ -21,7 +21,6 @@ class ZMachine(TextGames):
 
     game:    a path, or the name of a file in ``folder`` or among the games that come with maskbench, with or without its
              suffix. ``<game>.txt`` beside it may hold a solution, a command a line; Jericho knows those of its own suite.
-    name:    how run folders and results call it; None = the name of the file.
     folder:  where the user keeps games.
     seed:    chance in the game: a number for every episode; ``walkthrough``: that of the solution; ``episode``: each its own.
     horizon: commands of an episode.
@@ -34,7 +33,6 @@ class ZMachine(TextGames):
     def __init__(
         self,
         game: str,
-        name: str | None = None,
         folder: str = "data/games",
         seed: int | Literal["walkthrough", "episode"] = "walkthrough",
         horizon: int = 400,
@@ -46,7 +44,7 @@ class ZMachine(TextGames):
         append_look: bool = False,
     ) -> None:
         self.story, self.folder, self.seed, self.horizon = game, Path(folder), seed, horizon
-        self.name = name or Path(game).stem
+        self.name = Path(game).stem
         self.admissible = admissible
         self.cleaning = Cleaning(status, False, score_text, collapse, append_inventory, append_look)
         # where chance is fixed there is one game, which every episode plays
@@ -90,8 +88,8 @@ def find_game(game: str, folder: Path) -> Path:
         if game in (path.name, path.stem):
             return path
     raise EnvError(
-        f"there is no story file '{game}' in {folder}, nor among the games that come with maskbench. Put the file there, or give "
-        f"its path (env.game=...). {did_you_mean(game, [f.name for f in files])}"
+        f"there is no story file '{game}' in {folder}, nor among the games that come with maskbench. Put the file there, or "
+        f"give its path (env.game=...). {did_you_mean(game, [f.name for f in files])}"
     )
 
 

@@ -32,8 +32,8 @@ class ZMachineGame(TextEnv):
     seed:       seed of the chance in every episode; None = each episode's own.
     admissible: whether to search for commands that change the world (tens of milliseconds to seconds a step).
 
-    The score comes from Jericho for the games it knows, from the globals of version 3, or from asking ``score`` in a copy of the
-    state; where none of them tells, it stays 0.
+    The score comes from Jericho for the games it knows, from the globals of version 3, or from asking ``score`` in a copy of
+    the state; where none of them tells, it stays 0.
     Raises MissingExtraError without Jericho.
     """
 
