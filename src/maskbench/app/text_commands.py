@@ -1,127 +1,129 @@
-"""``python -m maskbench text``: make games, collect a teacher's rollouts, play, label."""
+"""Bodies of ``python -m maskbench text``: import pickles, write fine-tune files, label rollouts."""
 
 from __future__ import annotations
 
-import shlex
-import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-import typer
+from rich.console import Console
 
-from maskbench.app.data_commands import data_root
+from maskbench.errors import ConfigError
 
-text = typer.Typer(no_args_is_help=True, help="Text games: make-games, collect, play, label.")
-
-Folder = Annotated[Path, typer.Option("--root", help="data folder", default_factory=data_root)]
-Flavour = Literal["gata", "ttm"]
+console = Console(stderr=True)
 
 
-@text.command("make-games")
-def make_games_command(
-    root: Folder,
-    levels: Annotated[str, typer.Option(help="levels, separated by commas")] = "1,2,3,4",
-    flavour: Annotated[Flavour, typer.Option(help="gata: ingredients are to be found; ttm: the player holds them")] = "gata",
-    train: Annotated[int, typer.Option(help="games with training foods", min=0)] = 100,
-    valid: Annotated[int, typer.Option(help="games with validation foods", min=0)] = 20,
-    test: Annotated[int, typer.Option(help="games with test foods", min=0)] = 20,
-    jobs: Annotated[int, typer.Option(help="processes", min=1)] = 2,
-) -> None:
-    """Makes TextWorld's cooking games, about 2 s each; goes on where it was interrupted."""
-    from rich.console import Console
-    from rich.progress import track
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """``write-finetune``'s options; the first eight with the original's names and meanings."""
 
-    from maskbench.envs.text.cooking.files import Collection, make_games
-    from maskbench.errors import ConfigError
-
-    if not all(level.strip() in ("1", "2", "3", "4") for level in levels.split(",")):
-        raise ConfigError(f"--levels: expected some of 1,2,3,4; found '{levels}'")
-    console = Console(stderr=True)
-    for level in map(int, levels.split(",")):
-        for split, count in (("train", train), ("valid", valid), ("test", test)):
-            games = Collection(root / "generated" / "cooking", level, flavour, split)  # type: ignore[arg-type]
-            made = make_games(games, count, jobs) if count else iter(())
-            what = f"level {level}, {flavour}, {split}"
-            total = len(games.missing(count))
-            list(track(made, what, total=total, console=console, disable=not console.is_terminal))
-            typer.echo(f"{what}: {count} games in {games.folder} ({total} made now)")
+    pickle_path: Path
+    finetune_path: Path
+    format: str = "model_inference_str"
+    run_id: int = 0
+    epoch: int = 0
+    partition: str = "teacher"
+    hindsight_fitness_current_batch: int = 1
+    allowed_splits: str = "train"
+    allowed_agent_names: str = "human"
+    allowed_epochs: str = ""
+    allowed_engines: str = ""
+    mode: str = "corrected"
+    style: str = "completion"
+    value: str = "label_mean"
+    bucket: str = "three"
 
 
-@text.command("collect")
-def collect_command(
-    overrides: Annotated[list[str], typer.Argument(help="the environment, as for run_on_env.py: env=cooking_level_2 ...")],
-    root: Folder,
-    mix: Annotated[str, typer.Option(help="clean, default, value, or epsilon:episodes pairs: 0:1,0.2:3,random:2")] = "default",
-    games: Annotated[int | None, typer.Option(help="games; by default all of the split, or 100", min=1)] = None,
-    store: Annotated[str, typer.Option(help="folder of <root>/text")] = "expert",
-    run_id: Annotated[int, typer.Option("--run_id", min=0)] = 0,
-    epoch: Annotated[int, typer.Option(min=0)] = 0,
-    seed: Annotated[int, typer.Option(help="of the noise, and of games where any seed is one")] = 0,
-    workers: Annotated[int, typer.Option(help="processes", min=1)] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace rollouts that are there")] = False,
-) -> None:
-    """Rollouts of the environment's own teacher, clean and with noise."""
-    from maskbench.app.config.compose import load
-    from maskbench.app.text_collect import collect_rollouts, read_mix
-    from maskbench.app.text_collect import store as keep
-    from maskbench.errors import ConfigError
+def write_finetune_file(options: FinetuneOptions) -> None:
+    """Rollouts (a pickle of the original, a JSONL file, or a folder of them) to a checked fine-tune file."""
+    from maskbench.text.admission import Admission
+    from maskbench.text.examples import ORIGINAL_ENGINES, ORIGINAL_EPOCHS, Job, original_job, pairs
+    from maskbench.text.finetune import check_finetune, rows, write_finetune
+    from maskbench.text.formats import get_format
+    from maskbench.text.legacy import read_legacy
+    from maskbench.text.rollout import PARTITIONS, read
+    from maskbench.text.values import STRATEGIES, buckets, step_values
 
-    config = load("run_on_env", [*overrides, "policy=expert", f"experiment.data_root='{root}'"])
-    if not config.env.text:
-        raise ConfigError(f"env={config.env.name} is no text game; generate its data with: python -m maskbench data generate")
-    about = {"policy": store, "run_id": run_id, "epoch": epoch}
-    rollouts = collect_rollouts(config.env, read_mix(mix), about, games=games, seed=seed, workers=workers)
-    file = keep(rollouts, root / "text", f"python -m maskbench {shlex.join(sys.argv[1:])}", overwrite)
-    won = sum(r.won for r in rollouts)
-    typer.echo(f"{file}: {len(rollouts)} rollouts, {won} won, {len(rollouts) - won} not")
-
-
-@text.command("play")
-def play_command(
-    root: Folder,
-    overrides: Annotated[list[str] | None, typer.Argument(help="more settings of run_on_env.py: policy.meta=lookahead")] = None,
-    policy: Annotated[str, typer.Option(help="folder of <root>/text that stores the rollouts")] = "mine",
-    meta_policy: Annotated[
-        str, typer.Option("--meta_policy", help="who plays: human, expert, random_admissible ...")
-    ] = "human",
-    env: Annotated[
-        str, typer.Option(help="cooking_level_2, kitchen_lite, lantern_house, zork, or a story file")
-    ] = "lantern_house",
-    split: Annotated[str, typer.Option(help="train, valid or test")] = "train",
-    run_id: Annotated[int, typer.Option("--run_id", min=0)] = 0,
-    epoch: Annotated[int, typer.Option(min=0)] = 0,
-    partition: Annotated[Literal["teacher", "student_train", "student_test"], typer.Option()] = "teacher",
-    max_rollouts: Annotated[int, typer.Option("--max_rollouts", help="episodes", min=1)] = 1,
-    max_actions: Annotated[int, typer.Option("--max_actions", help="commands of an episode", min=1)] = 100,
-    seed: Annotated[int, typer.Option(help="of games and players", min=0)] = 1000,
-    labels: Annotated[bool, typer.Option(help="ask for hindsight summaries")] = True,
-) -> None:
-    """Plays at the terminal, by the flags of the original's play.py."""
-    from maskbench.app.config.compose import load
-    from maskbench.app.text_play import env_overrides, play_configured
-
-    given = [f"policy={meta_policy}", f"policy.labels={labels}", *env_overrides(env, split)]
-    fields = {"run_id": run_id, "epoch": epoch, "partition": partition, "store": policy, "seed": seed}
-    fields |= {"num_eval_eps": max_rollouts, "num_eval_steps": max_actions}
-    given += [f"experiment.{name}={value}" for name, value in fields.items()]
-    play_configured(load("run_on_env", [*given, *(overrides or ()), f"experiment.data_root='{root}'"]))
+    if options.mode not in ("corrected", "original"):
+        raise ConfigError(f"--mode is corrected or original; found '{options.mode}'")
+    if options.partition not in PARTITIONS:
+        raise ConfigError(f"--partition is one of {', '.join(PARTITIONS)}; found '{options.partition}'")
+    original = options.mode == "original"
+    lists = None
+    if options.pickle_path.suffix == ".pkl":
+        imported = read_legacy(options.pickle_path)
+        rollouts, lists = imported.rollouts, imported.batches
+    else:
+        rollouts = tuple(read(options.pickle_path))
+    epochs = tuple(int(e) for e in _words(options.allowed_epochs) or ()) or (ORIGINAL_EPOCHS if original else None)
+    engines = _words(options.allowed_engines) or (ORIGINAL_ENGINES if original else None)
+    admission = Admission(
+        run_id=options.run_id,
+        epoch=options.epoch,
+        partition=options.partition,  # type: ignore[arg-type]
+        agents=None if original else _words(options.allowed_agent_names),  # there the engines decide
+        splits=_words(options.allowed_splits),
+        epochs=epochs,
+        engines=engines,
+    )
+    if options.value not in STRATEGIES:
+        raise ConfigError(f"--value is one of {', '.join(STRATEGIES)}; found '{options.value}'")
+    fitted = (
+        [v for r in admission.filter(rollouts) for v in step_values(r, options.value) if v is not None]
+        if options.bucket.startswith("quantile")
+        else []
+    )
+    scale = buckets(options.bucket, fitted)
+    current = bool(options.hindsight_fitness_current_batch)
+    if original:
+        job = original_job(admission, current)
+    else:
+        job = Job(admission, strategy=options.value, buckets=scale, current_batch=current)
+    form = None if options.format == "v2" else get_format(options.format)
+    made = list(pairs(form, rollouts, job, lists))
+    write_finetune(options.finetune_path, rows(options.style, made, form, scale))
+    counts = check_finetune(options.finetune_path, options.style, form)
+    words = ", ".join(f"{word or 'none'} {sum(p.value == word for p in made)}" for word in dict.fromkeys(p.value for p in made))
+    _say(
+        f"{options.finetune_path}: {counts['lines']} lines, {counts['prompt_characters'] // counts['lines']} + "
+        f"{counts['completion_characters'] // counts['lines']} characters in the mean; values: {words}",
+    )
 
 
-@text.command("label")
-def label_command(
-    path: Annotated[Path, typer.Argument(help="a rollouts.jsonl, or a folder of them")],
-    type: Annotated[
-        Literal["summary", "novel_expectation"],
-        typer.Option(help="summary: is what a machine wrote accurate? novel_expectation: what should it have foretold?"),
-    ] = "summary",
-    run_id: Annotated[int | None, typer.Option("--run_id", help="only this one")] = None,
-    epoch: Annotated[int | None, typer.Option(help="only this one")] = None,
-    env: Annotated[str | None, typer.Option(help="only this one")] = None,
-    partition: Annotated[str | None, typer.Option(help="only these, separated by commas")] = None,
-) -> None:
-    """A person judges what machines wrote about their own play."""
-    from maskbench.app.text_judge import Wanted, judge
-    from maskbench.app.text_play import ConsoleTerminal
+def import_legacy(file: Path, out: Path, policy: str) -> None:
+    """A pickle of the original to JSONL below ``out``; says what was skipped."""
+    from maskbench.text.legacy import read_legacy
+    from maskbench.text.rollout import TextRollout, write
 
-    partitions = tuple(partition.split(",")) if partition else None
-    judge(path, type, Wanted(run_id, epoch, env, partitions), ConsoleTerminal())
+    imported = read_legacy(file, policy)
+    folders: dict[Path, list[TextRollout]] = {}
+    for rollout in imported.rollouts:
+        folders.setdefault(rollout.folder, []).append(rollout)
+    for folder, rollouts in folders.items():
+        write(out / folder / "rollouts.jsonl", rollouts)
+    for reason in imported.skipped:
+        _say(f"skipped {reason}")
+    _say(
+        f"{out}: {len(imported.rollouts)} rollouts in {len(folders)} files; {imported.copies} repetitions dropped",
+    )
+
+
+def label_rollouts(path: Path, names: str) -> None:
+    """Writes automatic labels into all rollouts of a file or folder, in place."""
+    from maskbench.text.labellers import LABELLERS, label
+    from maskbench.text.rollout import read, write
+
+    wanted = _words(names) or tuple(LABELLERS)
+    for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
+        labelled = [label(r, wanted) for r in read(file)]
+        write(file, labelled)
+        count = sum(len(s.labels) for r in labelled for s in r.steps)
+        _say(f"{file}: {len(labelled)} rollouts, {count} labels")
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _words(text: str) -> tuple[str, ...] | None:
+    """``a,b`` as a tuple; None for nothing, which allows all."""
+    return tuple(w.strip() for w in text.split(",") if w.strip()) or None
