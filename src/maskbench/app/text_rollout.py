@@ -38,7 +38,9 @@ def run_text(config: RolloutConfig, run_dir: Path) -> float | None:
 
         return play_configured(config)
     if policy.name == "model":
-        raise ConfigError("policy=model needs the run of a text model; give model.load_dir=<run>, or choose another policy")
+        from maskbench.app.text_train import play_text_model
+
+        return play_text_model(config, run_dir)
     if policy.meta == "lookahead":
         raise ConfigError("policy.meta=lookahead tries commands in the game; play with: python -m maskbench text play")
     env = with_what_it_needs(config.env, policy)

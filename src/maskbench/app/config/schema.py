@@ -47,6 +47,8 @@ class Experiment:
     data_root: str
     # runs of earlier versions do not have this
     cv_run_idx: CountOrNone | None = None
+    run_id: CountOrNone = 0
+    epoch: CountOrNone = 0
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,32 @@ class PolicyConfig:
     memory: Literal["none", "bm25"] = "none"
     memories: Count = 2
     labels: bool = True
+    # of text models
+    decode: Literal["greedy", "sample", "admissible", "trie"] = "admissible"
+    rank: Literal["sum", "mean"] = "sum"
+    temperature: NonNegative = 0.0
+    condition: Literal["highest", "fixed", "tilt"] = "highest"
+    value: CountOrNone = 9
+    kappa: NonNegative = 5.0
+
+
+@dataclass(frozen=True)
+class TextTraining:
+    """What text models read and how it becomes tokens: the ``text`` group; other models ignore it."""
+
+    tokenizer: str = "bpe_1200"
+    entities: bool = True
+    common: Annotated[float, Bound(above=0, most=1)] = 0.3
+    bucket: str = "ten"
+    kitchen: Annotated[float, Bound(least=0, most=1)] = 0.0
+    kitchen_levels: tuple[Annotated[int, Bound(least=1, most=4)], ...] = (1, 2)
+    kitchen_foods: Literal["textworld", "invented"] = "invented"
+    mix: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.2, 1.0))
+    horizon: Count = 25
+    labellers: tuple[Literal["event", "failure", "reading", "outcome"], ...] = ()
+    partition: Literal["teacher", "student_train", "student_test"] = "student_train"
+    agents: tuple[str, ...] | None = None
+    validation: Count = 32
 
 
 @dataclass(frozen=True)
@@ -220,6 +248,7 @@ class TrainConfig:
     logger: Logger
     sweep: Sweep | None = None
     metrics: Metrics = _METRICS
+    text: TextTraining = TextTraining()
 
 
 @dataclass(frozen=True)
