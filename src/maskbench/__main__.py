@@ -1,4 +1,4 @@
-"""``python -m maskbench``: data, masks, encode, doctor, metrics and report. Training and rollouts have scripts: train.py ..."""
+"""``python -m maskbench``: data, masks, text, encode, doctor, metrics, report. To train and play: train.py ..."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from maskbench.app.data_commands import data_root
+from maskbench.app.text_game_cli import text_app
 from maskbench.errors import MaskbenchError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ data = typer.Typer(no_args_is_help=True, help="Episode stores: list, generate, i
 masks = typer.Typer(no_args_is_help=True, help="Masking schemes, drawn.")
 app.add_typer(data, name="data")
 app.add_typer(masks, name="masks")
+app.add_typer(text_app, name="text")
 
 Overrides = Annotated[list[str], typer.Argument(help="settings as for train.py, e.g. env=doorkey")]
 Root = Annotated[Path, typer.Option("--root", help="folder of stores", default_factory=data_root)]

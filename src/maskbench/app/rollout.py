@@ -22,7 +22,11 @@ from maskbench.errors import EnvError
 
 def run(config: RolloutConfig, run_dir: Path) -> float | None:
     """Rolls out beside reference policies, each seed of the run; returns the mean return of the model, negated: what a sweep
-    minimises."""
+    minimises. Text games are played by ``maskbench.app.text_rollout``."""
+    if config.env.text:
+        from maskbench.app.text_rollout import run_text
+
+        return run_text(config, run_dir)
     return for_each_seed(config, run_dir, _run_once)
 
 

@@ -12,14 +12,23 @@ from maskbench.trajectory import TrajectorySpec
 
 
 def observation_space(spec: TrajectorySpec) -> gymnasium.spaces.Dict:
-    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, or an unbounded ``Box`` of the factor's shape."""
+    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, ``Text``, or an unbounded ``Box`` of the factor's
+    shape."""
     spaces: dict[str, gymnasium.Space[Any]] = {}
     for factor in spec.with_role("state"):
-        if factor.classes is not None:
+        if factor.kind == "text":
+            spaces[factor.name] = text_space()
+        elif factor.classes is not None:
             spaces[factor.name] = gymnasium.spaces.Discrete(factor.classes)
         else:
             spaces[factor.name] = gymnasium.spaces.Box(-np.inf, np.inf, factor.shape, factor.dtype.type)
     return gymnasium.spaces.Dict(spaces)
+
+
+def text_space() -> gymnasium.spaces.Text:
+    """Any text of the Latin scripts, of any practical length."""
+    characters = frozenset(map(chr, (*range(0x20, 0x250), *range(0x2010, 0x2040), 0x0A)))
+    return gymnasium.spaces.Text(max_length=100_000, min_length=0, charset=characters)
 
 
 class SingleEnv(gymnasium.Env[dict[str, np.ndarray], Any]):

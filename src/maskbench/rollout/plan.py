@@ -144,9 +144,11 @@ class EpisodePlan:
         goal: Callable[[int], Mapping[str, np.ndarray] | None] | None = None,
         budget: int | None = None,
         starts: Sequence[Start] | None = None,
+        worlds: Sequence[int] | None = None,
     ) -> EpisodePlan:
         """``num_episodes`` rows with distinct seeds; a shorter plan is the beginning of a longer one of the same seed.
 
+        worlds: environment seeds to take in turn, over and over, instead of drawn ones: a fixed set of games.
         goal:   goal of an environment seed, e.g. ``environment.goal``.
         starts: one saved simulator state a row.
         Raises ConfigError where ``num_episodes`` < 1, or ``starts`` has another length.
@@ -156,7 +158,10 @@ class EpisodePlan:
         if starts is not None and len(starts) != num_episodes:
             raise ConfigError(f"{num_episodes} episodes need {num_episodes} starts; found {len(starts)}")
         env_stream, policy_stream = np.random.SeedSequence(seed).spawn(2)
-        env_seeds, policy_seeds = _distinct(num_episodes, env_stream), _distinct(num_episodes, policy_stream)
+        policy_seeds = _distinct(num_episodes, policy_stream)
+        env_seeds = (
+            _distinct(num_episodes, env_stream) if worlds is None else [worlds[i % len(worlds)] for i in range(num_episodes)]
+        )
         return cls(
             tuple(
                 PlanRow(

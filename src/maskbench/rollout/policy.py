@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,14 @@ class Policy(Protocol):
 
     def record(self, slots: np.ndarray, rewards: np.ndarray) -> None:
         """Rewards ``(len(slots),)`` float32 earned by the actions just taken (return-to-go)."""
+
+
+@runtime_checkable
+class Annotated(Protocol):
+    """A policy with something to say beside its actions, which recorded trajectories keep as the texts ``notes``."""
+
+    def notes(self, slots: np.ndarray) -> Sequence[str]:
+        """One text a slot about the actions just given."""
 
 
 class _Memoryless:

@@ -12,7 +12,7 @@ from maskbench.envs.base import Environment, Observation
 from maskbench.errors import ConfigError, EnvError
 from maskbench.rollout.invariant import batch_invariant
 from maskbench.rollout.plan import EpisodePlan, PlanRow
-from maskbench.rollout.policy import Policy
+from maskbench.rollout.policy import Annotated, Policy
 from maskbench.trajectory import EpisodeRecord
 
 PolicyFactory = Callable[[], Policy]
@@ -27,7 +27,7 @@ class RolloutRunner:
                     then be picklable, and a script needs the ``if __name__ == "__main__"`` guard.
     num_slots:      environments alive at once in a process.
     record_trajectories: keep states, actions and rewards of every episode, and ``final.<factor>``, the state after the
-                    last action.
+                    last action; also the ``notes`` of an annotated policy.
     frames:         plan rows to film; ``films`` holds their pictures after a run.
     frame_every:    steps between pictures; the first and the last state are always filmed.
     invariant:      run the policy under ``batch_invariant``.
@@ -163,6 +163,7 @@ def play(
                 actions = policy.act(before, slots)
             if len(actions) != len(slots):
                 raise ConfigError(f"the policy must answer {len(slots)} slots with as many actions; found {len(actions)}")
+            notes = policy.notes(slots) if record_trajectories and isinstance(policy, Annotated) else None
             after = batch.step(order, actions)
             policy.record(slots, after.reward)
             _store(states, after.observation, slots, batch.num_slots)
@@ -182,6 +183,8 @@ def play(
                 if record_trajectories:
                     cells = {name: value[i] for name, value in before.items()}
                     episode.steps.append({**cells, action_name: np.array(actions[i]), "reward": after.reward[i]})
+                    if notes is not None:
+                        episode.steps[-1]["notes"] = np.array(notes[i])
                 ended = bool(after.terminated[i] or after.truncated[i] or episode.length >= episode.limit)
                 if episode.row.row in frames and (ended or episode.length % frame_every == 0):
                     episode.pictures.append(batch.render(slot))

@@ -11,8 +11,8 @@ from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import has_checkpoint, saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
 from maskbench.app.config.schema_env import Carla
-from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask
-from maskbench.app.config.schema_model import Autoencoder
+from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask, TextScheme
+from maskbench.app.config.schema_model import Autoencoder, LanguageModel
 from maskbench.envs.carla import NEEDS
 
 #: Tasks that ask about two neighbouring timesteps.
@@ -25,7 +25,8 @@ NUMERIC_HEADS = ("auto", "mse", "gaussian", "mdn", "bins", "vq", "uniform_bins",
 
 def check(config: Any) -> None:
     """Raises ``KeyMistake`` for the first combination that cannot be run."""
-    for rule in RULES[type(config)]:
+    text = isinstance(config, TrainConfig) and config.env.text
+    for rule in TEXT_RULES if text else RULES[type(config)]:
         rule(config)
 
 
@@ -320,14 +321,57 @@ def one_thing_is_asked(c: EvalConfig) -> None:
         raise KeyMistake("tasks", f"query={c.query.name} reports the loss of its own task; give either tasks or query")
 
 
+def policies_play_text(c: RolloutConfig) -> None:
+    """People and baselines play text games; other environments are for models."""
+    policy = c.policy
+    if not c.env.text and policy.name != "model":
+        raise KeyMistake("policy", f"{policy.name} plays text games, and env={c.env.name} is none; expected policy=model")
+    if policy.name == "retrieval" and policy.data is None:
+        raise KeyMistake("policy.data", "retrieval copies from rollouts; give their folder, e.g. data/text/expert")
+    store = c.experiment.store
+    if not re.fullmatch(r"[\w.+-]+", store):
+        raise KeyMistake("experiment.store", f"names a folder: letters, digits and ._+- only; found '{store}'")
+
+
+def text_goes_with_text(c: TrainConfig) -> None:
+    """Text games are learnt by a text scheme and a language model, and nothing else is."""
+    scheme, model = type(c.masking.train), type(c.model)
+    schemes = {type(s) for s in _schemes(c.masking.train)}
+    if c.env.text and schemes != {TextScheme}:
+        raise KeyMistake("masking", f"env={c.env.name} is a text game; expected masking=text_bc or another text_* scheme")
+    if c.env.text and model is not LanguageModel:
+        raise KeyMistake("model", f"env={c.env.name} is a text game; expected model=text_gpt_s or another text_gpt_*")
+    if not c.env.text and (TextScheme in schemes or model is LanguageModel):
+        key = "masking" if scheme is TextScheme else "model"
+        raise KeyMistake(key, f"env={c.env.name} is no text game, which this {key} is for")
+    if c.env.text and c.experiment.num_cv_runs > 1:
+        raise KeyMistake("experiment.num_cv_runs", "text models are trained one at a time; give experiment.seed")
+
+
+def text_can_be_read(c: TrainConfig) -> None:
+    """Fresh kitchens, stored rollouts, or both."""
+    if c.text.kitchen < 1 and c.dataset.path is None:
+        found = f"text.kitchen={c.text.kitchen:g}"
+        raise KeyMistake("dataset.path", f"{found} leaves a share to stored rollouts; give their folder, e.g. data/text/expert")
+
+
 def _window_key(c: TrainConfig) -> str:
     return "dataset.window" if c.experiment.window_size is None else "experiment.window_size"
 
 
+#: Of training on text games, whose episodes are no windows.
+TEXT_RULES: list[Callable[[Any], None]] = [
+    environment_is_here,
+    name_is_a_folder,
+    text_goes_with_text,
+    text_can_be_read,
+    heads_divide_width,
+]
 RULES: dict[type, list[Callable[[Any], None]]] = {
     TrainConfig: [
         environment_is_here,
         name_is_a_folder,
+        text_goes_with_text,
         data_is_there,
         split_fits_episodes,
         labels_take_turns,
@@ -359,5 +403,5 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         query_is_complete,
         one_thing_is_asked,
     ],
-    RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete],
+    RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete, policies_play_text],
 }

@@ -73,6 +73,9 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     if command == "train":
         return _resumed(parsed, overrides)
     runs = values(parsed, "model.load_dir")
+    played_by = next(iter(values(parsed, "policy")), "model")
+    if not runs and command == "run_on_env" and played_by != "model":
+        return _without_model(parsed, overrides, played_by)
     if not runs:
         raise ConfigError("model.load_dir is missing: give the folder of a run, e.g. model.load_dir=train_runs/latest")
     index = next(iter(values(parsed, "experiment.cv_run_idx")), "all")
@@ -88,6 +91,15 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     for group in ("env", "dataset"):
         ConfigStore.instance().store(group=group, name="run", node=saved[0][group])
     return overrides
+
+
+def _without_model(parsed: list[Override], overrides: list[str], policy: str) -> list[str]:
+    """Rollouts of a policy that needs no run: the environment must be named, and there are no data."""
+    if not values(parsed, "env"):
+        raise ConfigError(f"policy={policy} plays without a trained run; name the environment, e.g. env=lantern_house")
+    base = OmegaConf.load(config_folder() / "dataset" / "base.yaml")
+    ConfigStore.instance().store(group="dataset", name="run", node=base)
+    return [*overrides, "model.load_dir=''"]
 
 
 def _seed_of(run: str, index: int) -> str:

@@ -31,7 +31,9 @@ INTRODUCTION = {
   python run_on_env.py model.load_dir=train_runs/latest query=return query.target=3.0
   python run_on_env.py model.load_dir=train_runs/latest query=two_stage
   python run_on_env.py model.load_dir=train_runs/latest experiment.record_video=True
-  python run_on_env.py -m model.load_dir=train_runs/latest query.mode=closed,open""",
+  python run_on_env.py -m model.load_dir=train_runs/latest query.mode=closed,open
+  python run_on_env.py env=cooking_level_2 env.split=test policy=random_admissible    text games need no model
+  python run_on_env.py env=lantern_house policy=human""",
 }
 
 SETTINGS = {
@@ -76,7 +78,7 @@ GROUPS = {
     "train": "env dataset masking tokens model head optimizer scheduler trainer evaluation query logger "
     "paper sweep launcher debug",
     "eval": "env dataset evaluation sweep launcher",
-    "run_on_env": "env dataset query sweep launcher",
+    "run_on_env": "env dataset query policy sweep launcher",
 }
 
 

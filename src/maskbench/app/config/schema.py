@@ -47,6 +47,8 @@ class Experiment:
     data_root: str
     # runs of earlier versions do not have this
     cv_run_idx: CountOrNone | None = None
+    run_id: CountOrNone = 0
+    epoch: CountOrNone = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ class EvalExperiment:
     action_batch_size: Count = 1
     action_update_every: Count = 1
     enable_offsets: bool = True
+    run_id: CountOrNone | None = None
+    epoch: CountOrNone = 0
+    partition: Literal["teacher", "student_train", "student_test"] | None = None
+    store: str = "model"
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,52 @@ class Query:
 
 
 @dataclass(frozen=True)
+class PolicyConfig:
+    """Who plays: the ``policy`` group. All but ``model`` play text games."""
+
+    name: Literal["model", "human", "random_admissible", "admissible_uniform", "expert", "walkthrough", "retrieval"] = "model"
+    filter: Literal["none", "gata"] = "gata"
+    epsilon: Annotated[float, Bound(least=0, most=1)] = 0.0
+    data: str | None = None
+    loop_guard: Count | None = None
+    meta: Literal["fixed", "best_of_n", "expectation_gate", "lookahead"] = "fixed"
+    n: Count = 5
+    rank_by: Literal["logprob", "value", "both"] = "both"
+    beta: NonNegative = 1.0
+    surprise: NonNegative = 3.0
+    depth: CountOrNone = 0
+    memory: Literal["none", "bm25"] = "none"
+    memories: Count = 2
+    labels: bool = True
+    # of text models
+    decode: Literal["greedy", "sample", "admissible", "trie"] = "admissible"
+    rank: Literal["sum", "mean"] = "sum"
+    temperature: NonNegative = 0.0
+    condition: Literal["highest", "fixed", "tilt"] = "highest"
+    value: CountOrNone = 9
+    kappa: NonNegative = 5.0
+
+
+@dataclass(frozen=True)
+class TextTraining:
+    """What text models read and how it becomes tokens: the ``text`` group; other models ignore it."""
+
+    tokenizer: str = "bpe_1200"
+    entities: bool = True
+    common: Annotated[float, Bound(above=0, most=1)] = 0.3
+    bucket: str = "ten"
+    kitchen: Annotated[float, Bound(least=0, most=1)] = 0.0
+    kitchen_levels: tuple[Annotated[int, Bound(least=1, most=4)], ...] = (1, 2)
+    kitchen_foods: Literal["textworld", "invented"] = "invented"
+    mix: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.2, 1.0))
+    horizon: Count = 25
+    labellers: tuple[Literal["event", "failure", "reading", "outcome"], ...] = ()
+    partition: Literal["teacher", "student_train", "student_test"] = "student_train"
+    agents: tuple[str, ...] | None = None
+    validation: Count = 32
+
+
+@dataclass(frozen=True)
 class Metrics:
     """How rollouts are judged: the ``metrics`` group."""
 
@@ -199,6 +251,7 @@ class TrainConfig:
     logger: Logger
     sweep: Sweep | None = None
     metrics: Metrics = _METRICS
+    text: TextTraining = TextTraining()
 
 
 @dataclass(frozen=True)
@@ -228,6 +281,7 @@ class RolloutConfig:
     query: Query
     sweep: Sweep | None = None
     metrics: Metrics = _METRICS
+    policy: PolicyConfig = PolicyConfig()
 
 
 Config = TrainConfig | EvalConfig | RolloutConfig

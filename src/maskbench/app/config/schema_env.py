@@ -21,6 +21,8 @@ class EnvNode(Node):
     labels: ClassVar[tuple[str, ...]] = ("name",)
     #: States and actions are classes, not numbers.
     discrete: ClassVar[bool] = False
+    #: States and actions are words: played by text policies, trained on as rollouts.
+    text: ClassVar[bool] = False
 
     name: str
 
@@ -155,3 +157,60 @@ class Sinusoid(EnvNode):
 
     noise: NonNegative = 0.03
     flip: bool = True
+
+
+@dataclass(frozen=True)
+class KitchenLite(EnvNode):
+    """Cooking games in pure Python."""
+
+    target: ClassVar[str] = "maskbench.envs.text.kitchen.KitchenLite"
+    text: ClassVar[bool] = True
+
+    level: Literal[1, 2, 3, 4] = 2
+    flavour: Literal["gata", "ttm"] = "gata"
+    foods: Literal["textworld", "invented"] = "textworld"
+    split: Literal["train", "valid", "test"] = "train"
+    games: Steps | None = None
+    horizon: Steps = 50
+    expert: bool = True
+
+
+@dataclass(frozen=True)
+class Cooking(EnvNode):
+    """Cooking games of TextWorld."""
+
+    target: ClassVar[str] = "maskbench.envs.text.cooking.Cooking"
+    text: ClassVar[bool] = True
+
+    level: Literal[1, 2, 3, 4]
+    flavour: Literal["gata", "ttm"] = "gata"
+    split: Literal["train", "valid", "test"] = "train"
+    games: Steps | None = None
+    folder: str = "data/generated/cooking"
+    horizon: Steps = 100
+    expert: bool = False
+    status: bool = False
+    banner: bool = False
+    score_text: bool = True
+    collapse: bool = True
+    append_inventory: bool = False
+    append_look: bool = False
+
+
+@dataclass(frozen=True)
+class ZMachine(EnvNode):
+    """A Z-machine story file, played by Jericho."""
+
+    target: ClassVar[str] = "maskbench.envs.text.zmachine.ZMachine"
+    text: ClassVar[bool] = True
+
+    game: str
+    folder: str = "data/games"
+    seed: int | Literal["walkthrough", "episode"] = "walkthrough"
+    horizon: Steps = 400
+    admissible: bool = False
+    status: bool = False
+    score_text: bool = True
+    collapse: bool = True
+    append_inventory: bool = False
+    append_look: bool = False

@@ -160,6 +160,31 @@ class CustomMask(SchemeNode):
     predict: Mapping[str, tuple[Bit, ...]] | None = None
 
 
+TextFactor = Literal["val", "obs", "exp", "sum", "len", "rew", "act", "next"]
+
+
+@dataclass(frozen=True)
+class TextScheme(SchemeNode):
+    """Spans of text that are given, predicted or hidden: TTM."""
+
+    target: ClassVar[str] = "maskbench.masking.text.TextScheme"
+
+    name: str = "text_bc"
+    given: tuple[TextFactor, ...] = ("obs",)
+    predict: tuple[TextFactor, ...] = ("act",)
+    order: tuple[TextFactor, ...] = ("val", "obs", "exp", "sum", "len", "rew", "act", "next")
+    value: Literal["label_mean", "final", "rtg", "steps_to_reward", "rtg_discounted"] = "final"
+    learn: Literal["clean", "executed"] = "clean"
+    observations: Weight = 0.1
+    keep: Literal["all", "nearest"] = "nearest"
+    random: bool = False
+    goal: bool = False
+
+    @property
+    def attention(self) -> str:
+        return "causal"
+
+
 @dataclass(frozen=True)
 class Mixture(SchemeNode):
     """Several schemes in one batch."""

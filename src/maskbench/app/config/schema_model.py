@@ -71,6 +71,20 @@ class Autoencoder(ModelNode):
 
 
 @dataclass(frozen=True)
+class LanguageModel(ModelNode):
+    """Causal transformer over the tokens of text games."""
+
+    target: ClassVar[str] = "maskbench.models.language.LanguageModel"
+    attention: ClassVar[tuple[str, ...]] = ("causal",)
+
+    n_layer: Size = 4
+    n_head: Size = 4
+    n_embd: Size = 128
+    context: Size = 768
+    dropout: Dropout = 0.1
+
+
+@dataclass(frozen=True)
 class Decoder(ModelNode):
     """Causal transformer of GPT, Decision Transformer and BeT."""
 

@@ -1,0 +1,1 @@
+"""Text games: one observation of words and one command of words a step."""
