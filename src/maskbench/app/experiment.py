@@ -60,11 +60,14 @@ class Model:
     def refusals(self, environment: Environment) -> dict[str, str | None]:
         """Per rollout query None, or why model and environment cannot answer it."""
         layout, scheme = self.layout, self.scheme
-        frames = self.config.dataset.sampling.goal_frames
-        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries, frames)
+        frames, saved = self.config.dataset.sampling.goal_frames, bool(environment.spec.with_role("simulator"))
+        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries, frames, saved)
 
-    def policy(self, query: Query, num_slots: int, environment: Environment | None = None) -> ModelPolicy:
-        """The model acting. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
+    def policy(
+        self, query: Query, num_slots: int, environment: Environment | None = None, timesteps: int | None = None
+    ) -> ModelPolicy:
+        """The model acting, with windows of ``timesteps`` where that is more than it was trained with and its positions can be
+        stretched. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
         environment = environment or self.environment
         limit = self.network.max_timesteps
         if limit is not None and environment.horizon > limit:
@@ -77,6 +80,7 @@ class Model:
             possible = [n for n, why in reasons.items() if why is None]
             raise ConfigError(f"query={query.name} cannot be answered: {reasons[query.name]}. Possible here: {possible}")
         scheme, returns = self.scheme, self.config.dataset.returns
+        longer = timesteps is not None and timesteps > self.layout.length and self.network.stretches
         return ModelPolicy(
             self.network,
             self.spec,
@@ -88,6 +92,7 @@ class Model:
             num_slots,
             ReturnUnits(returns.scale, returns.mode == "mean", returns.horizon),
             self.config.dataset.sampling.goal_frames,
+            timesteps if longer else None,
         )
 
 
@@ -106,6 +111,8 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
         unlabelled={k: v for k, v in asdict(config.unlabelled).items() if k != "ratio"},
         place=config.place,
         root=root,
+        select={"tasks": config.tasks, "qualities": config.qualities, "limit": config.limit},
+        hindsight=config.sampling.hindsight != "none",
     )
 
 
