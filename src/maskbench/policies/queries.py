@@ -66,7 +66,7 @@ class Query:
         if self.name not in QUERIES:
             raise ConfigError(f"no rollout query is called '{self.name}'. {did_you_mean(self.name, QUERIES)}")
         if self.mode == "open" and self.name not in OPEN:
-            raise ConfigError(f"query.mode=open plans for query={', '.join(OPEN)}, not '{self.name}'")
+            raise ConfigError(f"query.mode=open plans once: it needs query={', '.join(OPEN)}, not '{self.name}'")
         if self.mode == "two_stage" and self.name not in ("bc", "return"):
             raise ConfigError(f"query.mode=two_stage plans for query=bc or return, not '{self.name}'")
         if min(self.commit_steps, self.action_batch) < 1:
