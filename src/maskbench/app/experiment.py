@@ -66,8 +66,8 @@ class Model:
     def policy(
         self, query: Query, num_slots: int, environment: Environment | None = None, timesteps: int | None = None
     ) -> ModelPolicy:
-        """The model acting, with windows of ``timesteps`` where that is more than it was trained with and its positions can be
-        stretched. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
+        """The model acting. Windows have ``timesteps``, as many as the question needs, where its positions allow others than those
+        of its training. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
         environment = environment or self.environment
         limit = self.network.max_timesteps
         if limit is not None and environment.horizon > limit:
@@ -80,7 +80,6 @@ class Model:
             possible = [n for n, why in reasons.items() if why is None]
             raise ConfigError(f"query={query.name} cannot be answered: {reasons[query.name]}. Possible here: {possible}")
         scheme, returns = self.scheme, self.config.dataset.returns
-        longer = timesteps is not None and timesteps > self.layout.length and self.network.stretches
         return ModelPolicy(
             self.network,
             self.spec,
@@ -92,7 +91,7 @@ class Model:
             num_slots,
             ReturnUnits(returns.scale, returns.mode == "mean", returns.horizon),
             self.config.dataset.sampling.goal_frames,
-            timesteps if longer else None,
+            timesteps if self.network.stretches else None,
         )
 
 

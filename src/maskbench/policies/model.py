@@ -199,7 +199,7 @@ class ModelPolicy:
             drawn: dict[str, Tensor] = {}
             self.drawing.step(slots)
             for group in self._rounds():
-                params = self.model(window, masks, only=[f.name for f in group], at=self.now[at])
+                params = self._answer(window, masks, [f.name for f in group], self.now[at])
                 for f in group:
                     cell = self.drawing.draw(f.name, self.model.head(f.name), params[f.name][:, 0], slots)
                     drawn[f.name] = cell
@@ -219,6 +219,24 @@ class ModelPolicy:
         """The return that is still wanted falls by what was earned."""
         if not self.steady:
             self.wanted[slots] -= rewards
+
+    def _answer(self, window: Window, masks: MaskSet, only: list[str], now: Tensor) -> dict[str, Tensor]:
+        """Parameters at the current timesteps ``now`` ``(n,)``. Behind a goal or the end of a prompt there is padding, which a
+        model of any window length is spared: rows are asked together with those that are as long, so that the shape of a row's
+        question depends on itself alone."""
+        valid = window.valid
+        if valid is None or not self.model.stretches or not bool((valid[:, :-1] >= valid[:, 1:]).all()):
+            return self.model(window, masks, only=only, at=now)  # type: ignore[no-any-return]
+        lengths = valid.sum(1)
+        parts: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            values = {name: value[rows, :length] for name, value in window.values.items()}
+            start = None if window.start is None else window.start[rows]
+            some = replace(masks, visible=masks.visible[rows, :length], predict=masks.predict[rows, :length])
+            parts.append((rows, self.model(Window(values, None, start), some, only=only, at=now[rows])))
+        order = torch.cat([rows for rows, _ in parts]).argsort()
+        return {name: torch.cat([found[name] for _, found in parts])[order] for name in only}
 
     def _rounds(self) -> list[list[Factor]]:
         """Action factors that are drawn together. A causal model whose action is several tokens draws them one by one."""
