@@ -78,6 +78,22 @@ def data_export(
     export_data(path, name)
 
 
+@data.command("export-tree")
+def data_export_tree(
+    path: Annotated[Path, typer.Argument(help="folder of a store of dm_control episodes")],
+    root: Annotated[Path, typer.Argument(help="folder of the new tree: <root>/<domain>/<quality>/<task>/episode_*.npz")],
+    domain: Annotated[str, typer.Option(help="walker | cheetah | quadruped")] = "walker",
+    task: Annotated[str, typer.Option(help="task of episodes that do not say theirs")] = "walk",
+    quality: Annotated[
+        Literal["expert", "sup", "semi", "unsup"], typer.Option(help="of episodes that do not say theirs")
+    ] = "expert",
+) -> None:
+    """Writes a store in the format of MaskDP and ExoRL."""
+    from maskbench.app.data_commands import export_tree
+
+    export_tree(path, root, domain, task, quality)
+
+
 @data.command("verify")
 def data_verify(path: Annotated[Path, typer.Argument(help="a store, or a folder of stores")]) -> None:
     """Checks every file against its recorded hash, and every value."""

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from maskbench.data.goals import add_goals
 from maskbench.data.store import EpisodeStore
 from maskbench.data.windows import WindowSampler
-from maskbench.errors import ConfigError
+from maskbench.errors import ConfigError, DataError
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 SPEC = TrajectorySpec((Factor("state", "continuous", "state", (2,)), Factor("action", "continuous", "action", (1,))))
@@ -103,3 +104,56 @@ def test_windows_of_chunks_reach_beyond_the_end_and_ask_nothing_there() -> None:
 def test_goals_and_chunks_frame_the_history_together() -> None:
     window = WindowSampler(store(), 6, 50, 0, goal_frames=1, goal_drop=0.0, chunk=3).batch(0)
     assert window.known[0].tolist() == [[True, False], [True, True], [True, True], [True, True], [True, False], [True, False]]
+
+
+def with_goals(mode: str, length: int, **options) -> WindowSampler:
+    return WindowSampler(add_goals(store()), length, 300, 0, hindsight=mode, **options)
+
+
+def asked(window) -> torch.Tensor:
+    """``(B, T)`` bool: the timesteps whose action is asked."""
+    return window.known[..., 1] if window.known is not None else torch.ones(window.values["action"].shape[:2], dtype=torch.bool)
+
+
+def test_the_last_state_of_a_window_is_the_goal_of_the_steps_before_it() -> None:
+    """MaskDP's Goal-GPT (spec 2.8): inputs are the first L - 1 states, the loss that of L - 1 actions."""
+    window = with_goals("last", 4).batch(0)
+    assert (window.values["goal_state"] == window.values["state"][:, -1:]).all()
+    assert (asked(window) == torch.tensor([True, True, True, False])).all()
+
+
+def test_a_random_later_state_of_a_window_is_the_goal_of_the_steps_before_it() -> None:
+    window = with_goals("random", 4).batch(0)
+    at = (window.values["goal_state"][:, 0, 1] - window.values["state"][:, 0, 1]).long()
+    assert set(at.tolist()) == {1, 2, 3}
+    assert torch.equal(asked(window), torch.arange(4) < at[:, None])
+
+
+def test_single_states_share_the_distance_of_their_goal_within_a_batch() -> None:
+    """MaskDP's Goal-MLP: one start and one goal of a window for the whole batch; an episode's end cuts it off."""
+    sampler, seen = with_goals("ahead", 1, reach=4), set()
+    for step in range(40):
+        window = sampler.batch(step)
+        own, goal = window.values["state"][:, 0], window.values["goal_state"][:, 0]
+        assert (own[:, 0] == goal[:, 0]).all()
+        last = torch.tensor([6, 9, 4])[own[:, 0].long()] - 1
+        offset = goal[:, 1] - own[:, 1]
+        distance = offset.max()
+        assert torch.equal(offset, torch.minimum(distance, last - own[:, 1]))
+        seen.add(int(distance))
+    assert seen == {0, 1, 2, 3}
+
+
+def test_goals_in_tokens_are_a_function_of_seed_and_step() -> None:
+    first, again = (with_goals("random", 4).batch(7) for _ in range(2))
+    assert torch.equal(first.values["goal_state"], again.values["goal_state"])
+    assert not torch.equal(first.values["goal_state"], with_goals("random", 4).batch(8).values["goal_state"])
+
+
+def test_goals_that_a_window_cannot_hold_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 2 timesteps"):
+        with_goals("last", 1)
+    with pytest.raises(ConfigError, match="windows of one timestep"):
+        with_goals("ahead", 4)
+    with pytest.raises(DataError, match="goal factors of its own"):
+        add_goals(add_goals(store()))

@@ -3,11 +3,14 @@
 import pytest
 from tests.examples import continuous_spec, discrete_spec
 
+from maskbench.models.actor_critic import ActorCritic
 from maskbench.models.autoencoder import Autoencoder
 from maskbench.models.decoder import Decoder
 from maskbench.models.encoder import Encoder
 from maskbench.models.heads import HeadChoice, build_heads
+from maskbench.models.mlp import MLP
 from maskbench.tokens.layout import build_layout
+from maskbench.trajectory import Factor, TrajectorySpec
 
 MASKDP_HEADS = {"state": HeadChoice(target="l2"), "action": HeadChoice(tanh=True)}
 DOMAINS = {"walker": (24, 6), "cheetah": (17, 6), "quadruped": (78, 12)}
@@ -15,6 +18,12 @@ DOMAINS = {"walker": (24, 6), "cheetah": (17, 6), "quadruped": (78, 12)}
 
 def pair_layout(domain: str):
     return build_layout(continuous_spec(*DOMAINS[domain]), 64, by="factor", inputs=["state", "action"])
+
+
+def goal_layout(domain: str, length: int):
+    spec = continuous_spec(*DOMAINS[domain])
+    goal = Factor("goal_state", "continuous", "goal", spec["state"].shape)
+    return build_layout(TrajectorySpec((*spec.factors, goal)), length, inputs=["goal", "state"])
 
 
 @pytest.mark.parametrize(("domain", "count"), [("walker", 4_098_078), ("cheetah", 4_094_487), ("quadruped", 4_128_858)])
@@ -36,6 +45,33 @@ def test_maskdp_gpt_baseline(domain: str, count: int) -> None:
     heads = build_heads(layout.spec, 256, MASKDP_HEADS, "norm_relu")
     model = Decoder(layout, heads, n_layer=5, n_embd=256, dropout=0.0, positions="sincos", final_norm=False, init="xavier")
     assert model.num_parameters == count
+
+
+@pytest.mark.parametrize(("domain", "count"), [("walker", 3_963_398), ("cheetah", 3_959_814), ("quadruped", 3_992_588)])
+def test_maskdp_goal_gpt_baseline(domain: str, count: int) -> None:
+    layout = goal_layout(domain, 64)
+    heads = build_heads(layout.spec.select(["action"]), 256, MASKDP_HEADS, "norm_relu")
+    model = Decoder(layout, heads, n_layer=5, n_embd=256, dropout=0.0, positions="sincos_half", final_norm=False, init="xavier")
+    assert model.num_parameters == count
+
+
+@pytest.mark.parametrize(("domain", "count"), [("walker", 3_207_174), ("cheetah", 3_192_838), ("quadruped", 3_323_916)])
+def test_maskdp_goal_mlp_baseline(domain: str, count: int) -> None:
+    layout = goal_layout(domain, 1)
+    heads = build_heads(layout.spec.select(["action"]), 1024, {"action": HeadChoice("gaussian", tanh=True, std=0.2)})
+    model = MLP(layout, heads, n_layer=3, n_hidden=1024, n_embd=1024, dropout=0.0, norm="layer", init="orthogonal")
+    assert model.num_parameters == count
+
+
+@pytest.mark.parametrize(
+    ("domain", "actor", "critic"),
+    [("walker", 4_165_924, 4_363_298), ("cheetah", 4_162_333, 4_359_707), ("quadruped", 4_198_246, 4_394_078)],
+)
+def test_maskdp_actor_and_critic_with_all_that_they_carry(domain: str, actor: int, critic: int) -> None:
+    layout = pair_layout(domain)
+    agent = ActorCritic(Autoencoder(layout, build_heads(layout.spec, 256, MASKDP_HEADS, "norm_relu")))
+    assert sum(p.numel() for p in agent.actor.parameters()) == actor
+    assert sum(p.numel() for p in agent.critic.parameters()) == critic
 
 
 def test_bet_on_block_push() -> None:

@@ -97,3 +97,20 @@ def test_waypoints_come_one_after_the_other_from_the_first_step_on(times):
 def test_every_waypoint_needs_a_state():
     with pytest.raises(ConfigError, match="2 waypoints need as many states"):
         Waypoints(np.array([1, 2]), {"state": np.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    ("judged", "grace", "counted"),
+    [
+        (None, 0, [[], []]),
+        ("by_deadline", 0, [[1, 2], [1, 2, 3, 4]]),
+        ("by_deadline", 2, [[1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]),
+        ("segment", 0, [[1, 2], [3, 4]]),
+        ("episode", 0, [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]]),
+    ],
+)
+def test_the_states_that_count_for_each_of_several_goals(judged, grace: int, counted: list[list[int]]) -> None:
+    """MaskDP spec 3.2 and 6.4; the state before any action never counts."""
+    points = Waypoints(np.array([2, 4]), {"state": np.zeros((2, 1))}, judged, grace)
+    for goal in range(2):
+        assert [step for step in range(1, 7) if points.counts(step)[goal]] == counted[goal]

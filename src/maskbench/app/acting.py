@@ -11,17 +11,17 @@ from typing import Literal
 import numpy as np
 import torch
 
-from maskbench.app.config.schema import EvalExperiment, Experiment, Metrics
+from maskbench.app.config.schema import FAIR, EvalExperiment, Experiment, Metrics, Protocol
 from maskbench.app.config.schema import Query as QueryConfig
 from maskbench.app.experiment import Model, load_model
-from maskbench.app.plans import GOAL_STEPS, build_plan, recorded_plan
+from maskbench.app.plans import build_plan, recorded_plan
 from maskbench.data.dataset import Dataset
 from maskbench.data.labels import complete
 from maskbench.data.modes import mode_counts
 from maskbench.envs.base import Environment, MetricsVersion
 from maskbench.errors import ConfigError, EnvError, did_you_mean
 from maskbench.policies.model import ModelPolicy
-from maskbench.policies.queries import QUERIES, Query
+from maskbench.policies.queries import AHEAD, OPEN, QUERIES, Query
 from maskbench.policies.recall import Memory, RecallPolicy
 from maskbench.rollout.metrics import MetricRow, summarise
 from maskbench.rollout.plan import EpisodePlan
@@ -48,14 +48,26 @@ class Played:
 def make_query(config: QueryConfig, name: str) -> Query:
     """The query that ``name`` stands for: a named one, ``goal_open`` for an open-loop plan, ``bc_two_stage`` or
     ``return_two_stage`` for planned states. Tasks that ask for no next action are refused with the list of those that do."""
-    base = name.removesuffix("_open").removesuffix("_two_stage")
+    base = _base(name)
     if base not in QUERIES:
         raise ConfigError(f"query={base} asks for no next action, so it cannot be rolled out. {did_you_mean(base, QUERIES)}")
     mode: Literal["closed", "open", "two_stage"] = "two_stage" if name.endswith("_two_stage") else "closed"
-    if base == "goal":
-        mode = "open" if name == "goal_open" else config.mode
+    if base in OPEN:
+        mode = "open" if name.endswith("_open") else "open" if config.mode == "open" and base == config.name else "closed"
     shared = {f.name: getattr(config, f.name) for f in fields(Query) if f.name not in ("name", "mode")}
     return Query(base, mode, **shared)
+
+
+def _base(name: str) -> str:
+    """The query behind a name of results: ``prompt_40_open`` -> ``prompt``."""
+    base = name.removesuffix("_open").removesuffix("_two_stage")
+    return "prompt" if base.startswith("prompt") else base
+
+
+def asked_for(config: QueryConfig, name: str) -> QueryConfig:
+    """``config`` with the steps that ``name`` asks for: ``prompt_40`` goes on for 40."""
+    steps = name.removeprefix("prompt_").removesuffix("_open")
+    return replace(config, forecast=int(steps)) if name.startswith("prompt_") and steps.isdigit() else config
 
 
 def rollout_name(config: QueryConfig) -> str:
@@ -78,8 +90,10 @@ def why_no_films(environment: Environment) -> str | None:
 
 def default_episodes(environment: Environment, name: str) -> int:
     """About 10 000 environment steps; goals and waypoints from held-out episodes lie a few steps ahead."""
+    if name in ("multi_goal", "prompt"):
+        return 100
     near = name in ("goal", "waypoint") and environment.goal(0) is None
-    return max(10, min(1000, 10_000 // (GOAL_STEPS[-1] if near else environment.horizon)))
+    return max(10, min(1000, 10_000 // (FAIR.goal_steps[-1] if near else environment.horizon)))
 
 
 def play_model(
@@ -94,6 +108,7 @@ def play_model(
     metrics: Metrics,
     references: bool = True,
     films: int = 0,
+    protocol: Protocol = FAIR,
 ) -> Played:
     """Rolls the model of ``run_dir`` out, and reference policies on the same rows.
 
@@ -102,25 +117,33 @@ def play_model(
                 held-out episodes zero actions and the recorded ones (``replay``); for waypoints the recorded ones and the
                 same model without them (``bc``). Those that the query names (``query.references``) always play.
     films:      how many episodes to film.
+    protocol:   how goals and prompts are taken and judged; its ``history`` holds where the query leaves it open.
     """
+    query = asked_for(query, name)
     asked = make_query(query, name)
+    if asked.name in AHEAD and asked.history is None:
+        asked = replace(asked, history=protocol.history)
     model.policy(asked, 1, environment)  # refuses before any work starts
     episodes = settings.num_eval_eps or default_episodes(environment, asked.name)
     steps, window = settings.num_eval_steps, model.layout.length
-    plan, recorded = build_plan(environment, data, query, asked.name, episodes, settings.seed, steps, window)
+    baseline = model.scheme.attend == "causal"
+    plan, recorded = build_plan(
+        environment, data, query, asked.name, episodes, settings.seed, steps, window, protocol, baseline
+    )
+    needed = _timesteps(plan) if recorded and asked.name in OPEN else None
     plan = EpisodePlan(tuple(replace(row, query=name) for row in plan))
     slots = min(settings.num_envs, episodes)
 
     def acting(by: Query) -> PolicyFactory:
         if settings.num_workers == 0:
-            return partial(model.policy, by, slots, environment)
-        return partial(load_policy, str(run_dir), which, by, slots, environment)
+            return partial(model.policy, by, slots, environment, needed)
+        return partial(load_policy, str(run_dir), which, by, slots, environment, needed)
 
     factories = {"model": acting(asked)}
     if references:
         action = environment.spec.with_role("action")[0]
         factories["random"] = partial(RandomPolicy, action, *environment.action_range)
-        if asked.name == "goal" and recorded:
+        if asked.name in OPEN and recorded:
             factories["zero"] = partial(ZeroPolicy, action)
         if asked.name == "waypoint":
             factories["bc"] = acting(replace(asked, name="bc"))
@@ -180,10 +203,18 @@ def _memory(data: Dataset | None, length: int) -> Memory:
     return Memory.fit(data.store, complete(data.split.train, data.known), length)
 
 
-def load_policy(run_dir: str, which: str, query: Query, slots: int, environment: Environment) -> ModelPolicy:
+def load_policy(
+    run_dir: str, which: str, query: Query, slots: int, environment: Environment, timesteps: int | None = None
+) -> ModelPolicy:
     """The model of a run folder acting; what each worker process builds for itself."""
     torch.set_num_threads(1)
-    return load_model(run_dir, which).policy(query, slots, environment)
+    return load_model(run_dir, which).policy(query, slots, environment, timesteps)
+
+
+def _timesteps(plan: EpisodePlan) -> int:
+    """Timesteps of a window that holds everything which any row shows and asks: the budget and the state it ends in, or the
+    prompt and the budget."""
+    return max((row.budget or 0) + (1 if row.context is None else len(next(iter(row.context.values())))) for row in plan)
 
 
 def tabulated(played: Sequence[Played]) -> list[MetricRow]:

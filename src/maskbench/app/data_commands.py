@@ -87,6 +87,15 @@ def export_data(path: Path, name: str) -> None:
     Console().print(f"written: {folder}")
 
 
+def export_tree(path: Path, root: Path, domain: str, task: str, quality: str) -> None:
+    """Writes a store as a tree of MaskDP's and ExoRL's episode files."""
+    from maskbench.data.importers.maskdp import write_tree
+
+    store = _open(path)
+    files = write_tree(root, (store.episode(i) for i in range(store.num_episodes)), domain, task, quality)
+    Console().print(f"written: {len(files)} files below {root}; use them with dataset.path={root}", soft_wrap=True)
+
+
 def verify(path: Path) -> None:
     """Hashes and scans one store, or every store below a folder. Raises DataError at the first fault."""
     found = list(stores(path))
@@ -135,7 +144,9 @@ def load_store(overrides: Sequence[str]) -> EpisodeStore:
 
     data, env = config.dataset, instantiate(config.env)
     generate = {"episodes": data.generate.episodes, "seed": data.generate.seed, "options": dict(data.generate.options)}
-    return load_dataset(env, path=data.path, format=data.format, generate=generate, root=config.experiment.data_root).store
+    select = {"tasks": data.tasks, "qualities": data.qualities, "limit": data.limit}
+    root = config.experiment.data_root
+    return load_dataset(env, path=data.path, format=data.format, generate=generate, root=root, select=select).store
 
 
 def _open(path: Path) -> EpisodeStore:

@@ -37,7 +37,7 @@ def _run_once(config: EvalConfig, run_dir: Path) -> float | None:
     if query is not None and acts:
         model.policy(make_query(query, query.name), 1, environment)  # refuses before any work starts
     data = build_dataset(config.dataset, environment, settings.data_root)
-    asked = config.tasks if query is None else (query.name,)
+    asked = config.tasks if query is None else (query.name,) if query.name in TASKS else ()
     names = list(asked or model.config.masking.tasks)
     possible = possible_tasks(model, names)
     if asked is not None and len(possible) < len(names):
@@ -51,6 +51,6 @@ def _run_once(config: EvalConfig, run_dir: Path) -> float | None:
     rows = measure(model, build_bank(model, window, names, config.evaluation.seed + 1))
     played = []
     if query is not None and acts:
-        played = [play_query(model, environment, data, query, settings, config.model, config.metrics)]
+        played = [play_query(model, environment, data, query, settings, config.model, config.metrics, config.protocol)]
     write_results(console, run_dir, model, data, rows, played, video=settings.record_video)
     return sum(r.loss.loss for r in rows if r.loss.factor == "total")

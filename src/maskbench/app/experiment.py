@@ -60,11 +60,14 @@ class Model:
     def refusals(self, environment: Environment) -> dict[str, str | None]:
         """Per rollout query None, or why model and environment cannot answer it."""
         layout, scheme = self.layout, self.scheme
-        frames = self.config.dataset.sampling.goal_frames
-        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries, frames)
+        frames, saved = self.config.dataset.sampling.goal_frames, bool(environment.spec.with_role("simulator"))
+        return answerable(layout, scheme.attend, scheme.returns, self.network.outputs, environment.queries, frames, saved)
 
-    def policy(self, query: Query, num_slots: int, environment: Environment | None = None) -> ModelPolicy:
-        """The model acting. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
+    def policy(
+        self, query: Query, num_slots: int, environment: Environment | None = None, timesteps: int | None = None
+    ) -> ModelPolicy:
+        """The model acting. Windows have ``timesteps``, as many as the question needs, where its positions allow others than those
+        of its training. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
         environment = environment or self.environment
         limit = self.network.max_timesteps
         if limit is not None and environment.horizon > limit:
@@ -88,6 +91,7 @@ class Model:
             num_slots,
             ReturnUnits(returns.scale, returns.mode == "mean", returns.horizon),
             self.config.dataset.sampling.goal_frames,
+            timesteps if self.network.stretches else None,
         )
 
 
@@ -106,6 +110,8 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
         unlabelled={k: v for k, v in asdict(config.unlabelled).items() if k != "ratio"},
         place=config.place,
         root=root,
+        select={"tasks": config.tasks, "qualities": config.qualities, "limit": config.limit},
+        hindsight=config.sampling.hindsight != "none",
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from maskbench.app.config.schema import FAIR, Protocol
 from maskbench.app.config.schema import Query as QueryConfig
+from maskbench.app.held_out import goal_pairs, multi_goal_rows, prompt_rows
 from maskbench.data.dataset import Dataset
 from maskbench.data.store import EpisodeStore
 from maskbench.envs.base import Environment, Start
@@ -15,8 +17,6 @@ from maskbench.errors import ConfigError
 from maskbench.policies.queries import waypoint_spacing
 from maskbench.rollout.plan import EpisodePlan, PlanRow, Waypoints
 
-#: MaskDP's single-goal protocol (spec 1.5b): the goal lies this many steps after the start.
-GOAL_STEPS = range(14, 19)
 #: What ``query.target=expert`` asks for: this quantile of the returns of the training episodes.
 EXPERT_QUANTILE = 0.95
 #: Episodes whose beginnings are looked at together.
@@ -32,12 +32,15 @@ def build_plan(
     seed: int,
     budget: int | None,
     window: int | None = None,
+    protocol: Protocol = FAIR,
+    baseline: bool = False,
 ) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
     """Rows for query ``name``, and for goals and waypoints from held-out episodes the recorded actions that reach them.
 
     data:   the episodes of the run; needed for targets from the data, for waypoints, and for goals where the environment has
             none of its own.
     window: timesteps that the model sees, which space the waypoints; None = whole episodes.
+    protocol, baseline: how goals and prompts of held-out episodes are taken, and for which kind of model.
     Raises ConfigError where there is nothing to ask for.
     """
     if name == "return" and query.target == "nearest":
@@ -51,7 +54,15 @@ def build_plan(
                 f"query=goal needs something to reach: '{environment.name}' has no goal of its own, and goals from held-out "
                 "episodes need data with saved simulator states (physics)"
             )
-        return goal_pairs(data, episodes, seed)
+        return goal_pairs(data, episodes, seed, protocol, baseline)
+    if name in ("multi_goal", "prompt"):
+        if data is None or not data.store.spec.with_role("simulator"):
+            raise ConfigError(
+                f"query={name} starts inside held-out episodes: it needs data with saved simulator states (physics)"
+            )
+        if name == "multi_goal":
+            return multi_goal_rows(data, episodes, seed, protocol, baseline)
+        return prompt_rows(data, episodes, seed, query.context, query.forecast, protocol)
     if name == "waypoint":
         return waypoint_rows(environment, data, episodes, seed, budget, window)
     goal = environment.goal if name == "goal" else None
@@ -99,30 +110,6 @@ def _training(data: Dataset | None, target: str) -> tuple[EpisodeStore, np.ndarr
     begins = data.store.ends - data.store.lengths
     reward = data.store.array(data.store.spec.with_role("reward")[0].name)[:, 0].astype(np.float64)
     return data.store, np.add.reduceat(reward, begins)[data.split.train], begins[data.split.train]
-
-
-def goal_pairs(data: Dataset, episodes: int, seed: int) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
-    """Pairs of a start and the state some steps later in the same held-out episode, and the actions between them."""
-    store: EpisodeStore = data.store
-    held_out = data.split.test if len(data.split.test) else data.split.validation
-    simulator = store.spec.with_role("simulator")[0].name
-    long_enough = [int(e) for e in held_out if store.lengths[e] > GOAL_STEPS[-1]]
-    if not long_enough:
-        raise ConfigError(f"goals need held-out episodes longer than {GOAL_STEPS[-1]} steps: raise dataset.split.test")
-    rng = np.random.Generator(np.random.Philox(seed))
-    states = [f.name for f in store.spec.with_role("state")]
-    action = store.spec.with_role("action")[0].name
-    rows, actions = [], {}
-    for row in range(episodes):
-        episode = long_enough[rng.integers(len(long_enough))]
-        steps = int(rng.integers(GOAL_STEPS[0], GOAL_STEPS[-1] + 1))
-        first = int(store.ends[episode] - store.lengths[episode] + rng.integers(store.lengths[episode] - steps))
-        goal: Mapping[str, np.ndarray] = {n: np.array(store.array(n)[first + steps]) for n in states}
-        start = Start(np.array(store.array(simulator)[first]))
-        seeds = rng.integers(2**31, size=2)
-        rows.append(PlanRow(row, int(seeds[0]), int(seeds[1]), "goal", goal=goal, budget=steps, start=start))
-        actions[row] = np.array(store.array(action)[first : first + steps])
-    return EpisodePlan(tuple(rows)), actions
 
 
 def waypoint_times(length: int, window: int | None) -> Sequence[int]:

@@ -69,6 +69,7 @@ def write_results(
     for p in played:
         write_records(p.records, folder / p.query)
         p.plan.save(folder / p.query / "plan.json")
+        (folder / p.query / "plan_hash.txt").write_text(f"{p.plan.hash()}\n", encoding="utf-8")
         (folder / p.query / MODES).write_text(json.dumps(p.modes, indent=1), encoding="utf-8")
         if p.films:
             frames = grid(p.films)

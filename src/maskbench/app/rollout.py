@@ -10,7 +10,7 @@ from rich.console import Console
 
 from maskbench.app.acting import FILMED, Played, play_model, rollout_name, why_no_films
 from maskbench.app.config.instantiate import instantiate
-from maskbench.app.config.schema import EvalExperiment, Metrics, Query, RolloutConfig
+from maskbench.app.config.schema import FAIR, EvalExperiment, Metrics, Protocol, Query, RolloutConfig
 from maskbench.app.config.schema_model import LoadedModel
 from maskbench.app.experiment import Model, build_dataset, load_model, pick_device
 from maskbench.app.results import write_results
@@ -35,7 +35,7 @@ def _run_once(config: RolloutConfig, run_dir: Path) -> float | None:
     model = load_model(config.model.load_dir, config.model.which, pick_device(settings.device))
     environment = instantiate(config.env)
     data = build_dataset(config.dataset, environment, settings.data_root)
-    played = play_query(model, environment, data, config.query, settings, config.model, config.metrics)
+    played = play_query(model, environment, data, config.query, settings, config.model, config.metrics, config.protocol)
     write_results(Console(stderr=True), run_dir, model, data, [], [played], video=settings.record_video)
     returns = [r.episode_return for r in played.records]
     return -sum(returns) / len(returns)
@@ -49,6 +49,7 @@ def play_query(
     settings: EvalExperiment,
     loaded: LoadedModel,
     metrics: Metrics,
+    protocol: Protocol = FAIR,
 ) -> Played:
     """Rollouts of one query as configured. Raises EnvError where films are asked for and cannot be made."""
     blind = why_no_films(environment) if settings.record_video else None
@@ -56,7 +57,7 @@ def play_query(
         raise EnvError(f"experiment.record_video: {blind}")
     films = FILMED if settings.record_video else 0
     where = (served(settings), Path(loaded.load_dir), loaded.which, metrics)
-    return play_model(model, environment, data, query, rollout_name(query), *where, films=films)
+    return play_model(model, environment, data, query, rollout_name(query), *where, films=films, protocol=protocol)
 
 
 def served(settings: EvalExperiment) -> EvalExperiment:

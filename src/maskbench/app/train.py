@@ -18,6 +18,7 @@ from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.runs import start_of_seed
 from maskbench.app.config.schema import TrainConfig
 from maskbench.app.experiment import Model, build_dataset, build_model, build_sampler, load_model, saved_with
+from maskbench.app.finetune import finetune
 from maskbench.app.results import announce, write_results
 from maskbench.app.seeds import seed_folder
 from maskbench.app.tasks import build_bank, measure
@@ -63,7 +64,8 @@ def run(config: TrainConfig, run_dir: Path) -> float | None:
         start = config if config.model.load_dir is None else _started_from(config, config.model.load_dir, 0, 1)
         return _run_once(start, run_dir, world, console)
     children = [(_seed_config(config, i), _seed_folder(config, run_dir, i)) for i in seeds]
-    stacked = _stack(config, children, world, console) if len(seeds) > 1 and config.trainer.stack_seeds else None
+    together = len(seeds) > 1 and config.trainer.stack_seeds and config.agent is None
+    stacked = _stack(config, children, world, console) if together else None
     losses = stacked or [_run_once(child, folder, world, console) for child, folder in children]
     if os.environ.get("LOCAL_RANK", "0") == "0":
         console.print(write_seeds(run_dir).to_rich())
@@ -126,17 +128,24 @@ def _prepare(config: TrainConfig, run_dir: Path, world: _World) -> _Training:
     if config.model.load_dir is not None and not goes_on:
         checkpoint.load_weights(model.network, config.model.load_dir, config.model.which)
     model.network.train()
-    steps = _num_steps(config, world.data, model)
-    options = {k: v for k, v in asdict(config.trainer).items() if k != "stack_seeds"}
-    trainer = Trainer(steps, seed=settings.seed, device=settings.device, **options)  # type: ignore[arg-type]
-    warmup = min(config.scheduler.warmup_steps, steps // 10)
-    schedule = partial(build_scheduler, num_steps=steps, **{**asdict(config.scheduler), "warmup_steps": warmup})
-    optimiser = partial(build_optimizer, **asdict(config.optimizer))
+    trainer, optimiser, schedule = _loop(config, _num_steps(config, world.data, model))
     loggers = build_loggers([config.logger.name], run_dir, project=config.logger.project, mode=config.logger.mode)
     return _Training(config, run_dir, model, trainer, optimiser, schedule, loggers)
 
 
+def _loop(config: TrainConfig, steps: int) -> tuple[Trainer, OptimizerFactory, SchedulerFactory]:
+    settings = config.experiment
+    options = {k: v for k, v in asdict(config.trainer).items() if k != "stack_seeds"}
+    trainer = Trainer(steps, seed=settings.seed, device=settings.device, **options)  # type: ignore[arg-type]
+    warmup = min(config.scheduler.warmup_steps, steps // 10)
+    schedule = partial(build_scheduler, num_steps=steps, **{**asdict(config.scheduler), "warmup_steps": warmup})
+    return trainer, partial(build_optimizer, **asdict(config.optimizer)), schedule
+
+
 def _run_once(config: TrainConfig, run_dir: Path, world: _World, console: Console) -> float | None:
+    if config.agent is not None:
+        loop = _loop(config, config.experiment.num_steps)
+        return finetune(config, run_dir, world.environment, world.data, *loop, console)
     t = _prepare(config, run_dir, world)
     _introduce(t, run_dir, world, console)
     problem = _problem(config, world.data, t.model, t.trainer)
@@ -198,16 +207,16 @@ def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None
         console.print(f"no films: {blind}")
     for name in config.evaluation.rollout if config.experiment.num_eval_eps != 0 else ():
         why = model.refusals(model.environment)[make_query(config.query, name).name]
-        if name == "goal_open" and why is None and model.scheme.attend == "causal":
+        if name.endswith("_open") and why is None and model.scheme.attend == "causal":
             why = "a causal model is asked for one step at a time"
         if name == "goal_open" and model.environment.goal(0) is not None and model.environment.horizon > model.layout.length:
             why = "a plan of a whole episode does not fit the window"
         if why is not None:
             console.print(f"no rollouts of {name}: {why}")
             continue
-        films = 0 if name == "goal_open" or blind is not None else FILMED
+        films = 0 if name.endswith("_open") or blind is not None else FILMED
         args = (model, model.environment, data, config.query, name, config.experiment, run_dir, "best", config.metrics)
-        played.append(play_model(*args, films=films))
+        played.append(play_model(*args, films=films, protocol=config.protocol))
     write_results(console, run_dir, model, data, rows, played, video=config.experiment.record_video)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskbench.data.card import package_versions
+from maskbench.data.goals import add_goals
 from maskbench.data.labels import Known, complete, known_factors
 from maskbench.data.normalise import Mode, Normaliser
 from maskbench.data.returns import add_return
@@ -66,6 +67,8 @@ def load_dataset(
     unlabelled: Mapping[str, Any] | None = None,
     place: Place = "auto",
     root: str | Path | None = None,
+    select: Mapping[str, Any] | None = None,
+    hindsight: bool = False,
 ) -> Dataset:
     """Opens, imports or generates the episodes of ``env``.
 
@@ -79,13 +82,21 @@ def load_dataset(
     unlabelled: ``factor, fraction, seed`` of ``known_factors``: training episodes that lack a factor; ``keep=False`` leaves
                these out of the training part altogether.
     root:      where stores are kept; ``$MASKBENCH_DATA`` or ``./data`` by default.
+    select:    ``tasks, qualities, limit`` of the MaskDP importer: which episodes of a published tree. Other formats
+               have no such folders and refuse them.
+    hindsight: adds a goal factor for each state factor (``goals.add_goals``), which windows fill in.
     Raises ``DataError`` where the state and action factors differ from the environment's, naming each difference.
     """
     root = Path(root or os.environ.get("MASKBENCH_DATA") or "data")
-    store = _generated(env, generate or {}, root, place) if path is None else _recorded(env, Path(path), format, root, place)
+    if path is None:
+        store = _generated(env, generate or {}, root, place)
+    else:
+        store = _recorded(env, Path(path), format, root, place, select or {})
     store = paid_by(match_environment(store, env), env)
     if returns is not None:
         store = add_return(store, **returns)
+    if hindsight:
+        store = add_goals(store)
     parts = split_episodes(store.num_episodes, **(split or {}))
     options = dict(unlabelled or {})
     keep = options.pop("keep", True)
@@ -186,7 +197,7 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
     )
 
 
-def _recorded(env: Environment, path: Path, format: str, root: Path, place: Place) -> EpisodeStore:
+def _recorded(env: Environment, path: Path, format: str, root: Path, place: Place, select: Mapping[str, Any]) -> EpisodeStore:
     candidates = [path] if path.is_absolute() else [path, root / path]
     existing = next((p.resolve() for p in candidates if p.exists()), None)
     if existing is None:
@@ -194,15 +205,27 @@ def _recorded(env: Environment, path: Path, format: str, root: Path, place: Plac
             f"no data at {' or '.join(str(p) for p in candidates)}. Correct dataset.path, or leave it null to generate."
         )
     if (existing / "card.json").is_file():
+        if any(select.values()):
+            raise DataError(f"{existing} is a store; dataset.tasks, qualities and limit choose episodes of a published tree")
         return EpisodeStore.open(existing, place)
     files = sorted(p for p in existing.rglob("*") if p.is_file()) if existing.is_dir() else [existing]
     stamps = [[str(p.relative_to(existing)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    target = root / "imported" / f"{existing.stem}-{_digest([str(existing), format, stamps])}"
-    if target.exists():
-        return EpisodeStore.open(target, place)
     from maskbench.data.importers import find_importer
 
-    imported = find_importer(existing, format).read(existing)
+    importer = find_importer(existing, format)
+    options = {k: list(v) if isinstance(v, tuple) else v for k, v in select.items() if v}
+    if importer.format == "maskdp":
+        options |= {"domain": getattr(env, "domain", None)}
+    elif options:
+        raise DataError(
+            f"{existing} is in format '{importer.format}'; {', '.join(f'dataset.{k}' for k in options)} choose episodes of a "
+            "tree in MaskDP's format"
+        )
+    identity = [str(existing), format, stamps, *([options] if options else [])]
+    target = root / "imported" / f"{existing.stem}-{_digest(identity)}"
+    if target.exists():
+        return EpisodeStore.open(target, place)
+    imported = importer.read(existing, **options)
     return write_store(
         target,
         imported.spec,
@@ -210,7 +233,8 @@ def _recorded(env: Environment, path: Path, format: str, root: Path, place: Plac
         name=target.name,
         env=env.name,
         origin=imported.origin,
-        command=f"python -m maskbench data import path={existing} format={format} env={env.name}",
+        command=f"python -m maskbench data import path={existing} format={format} env={env.name}"
+        + "".join(f" {k}={v}" for k, v in options.items() if k != "domain"),
         licence=imported.licence,
         provenance=imported.provenance,
         keep_existing=True,

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskbench.data.goals import FutureGoals
+from maskbench.data.goals import FutureGoals, Hindsight, TokenGoals
 from maskbench.data.normalise import Normaliser
 from maskbench.data.parts import find_factor
 from maskbench.data.store import EpisodeStore
@@ -55,6 +55,8 @@ class WindowSampler:
         goal_frames: int = 0,
         goal_drop: float = 0.1,
         chunk: int = 1,
+        hindsight: Hindsight = "none",
+        reach: int = 64,
     ) -> None:
         """Loads the chosen rows onto ``device``, normalised once.
 
@@ -72,6 +74,8 @@ class WindowSampler:
             ``goal_drop`` of the windows has none (``data.goals``). Their other cells are unknown.
         chunk: where actions are predicted ``chunk`` at a time, the last ``chunk - 1`` timesteps complete those of the others;
             their own are unknown. Windows then reach beyond the end of an episode by as many timesteps of zero actions.
+
+        hindsight, reach: what fills factors of the role ``goal`` (``data.goals.TokenGoals``).
 
         A store opened with ``place="mmap"`` stays on disk where ``device`` is the CPU and no episode needs padding: batches
         are then read and normalised one by one. Raises ``DataError`` where no window is left.
@@ -91,7 +95,9 @@ class WindowSampler:
         self._normaliser = normaliser
         self._lengths = store.lengths[chosen]
         padded = self._tail > 0 or (short == "pad" and bool((self._lengths < length).any()))
-        self._on_disk = store.place == "mmap" and self.device.type == "cpu" and not padded and not goal_frames
+        has_goals = hindsight != "none" and any(f.role == "goal" for f in self.spec)
+        stays = not padded and not goal_frames and not has_goals
+        self._on_disk = store.place == "mmap" and self.device.type == "cpu" and stays
 
         room = np.maximum(self._lengths + self._tail, length) if padded else self._lengths
         self._begins = store.ends[chosen] - self._lengths if self._on_disk else np.cumsum(room) - room
@@ -106,6 +112,8 @@ class WindowSampler:
         whole = np.array_equal(chosen, np.arange(store.num_episodes))
         self._views: dict[str, Tensor] = {}
         for (factor, parent, columns), has in zip(found, recorded.T, strict=True):
+            if factor.role == "goal" and has_goals:
+                continue
             values = store.array(parent.name)[..., columns]
             resident = torch.from_numpy(values) if self._on_disk else self._on_device(factor, values if whole else values[rows])
             if not has.all() and not self._on_disk:
@@ -114,6 +122,7 @@ class WindowSampler:
                 resident = _spread(resident, self._begins, self._lengths, int(room.sum()))
             self._views[factor.name] = _every_window(resident, length)
         self._goals = FutureGoals(store, chosen, found, goal_frames, goal_drop, self._on_device) if goal_frames else None
+        self._tokens = TokenGoals(self.spec, hindsight, length, reach, self._views) if has_goals else None
 
     def with_seed(self, seed: int) -> WindowSampler:
         """The same windows, in the same memory, in another order."""
@@ -175,6 +184,9 @@ class WindowSampler:
             _, start, _, episode = table.places.take(index, axis=1)
             goals, shown = self._goals.draw(random, episode, start + self._history)
             window = self._with_goals(window, goals, shown.to(self.device))
+        if self._tokens is not None:
+            row, start, _, episode = table.places.take(index, axis=1)
+            window = self._tokens.fill(random, window, row, self._lengths[episode] - start)
         if self._tail:
             shape = (window.batch, window.length, len(self.spec))
             known = torch.ones(shape, dtype=torch.bool, device=self.device) if window.known is None else window.known.clone()

@@ -35,5 +35,5 @@ class CausalMask(MaskScheme):
         device = generator.device
         always = torch.ones(batch, layout.length, dtype=torch.bool, device=device)
         shown = shown_returns(self.returns, generator, batch, layout.length)
-        visible = cells(layout, {"state": always, "action": always, "return": shown}, batch, device)
+        visible = cells(layout, {"state": always, "goal": always, "action": always, "return": shown}, batch, device)
         return MaskSet(visible, cells(layout, {p: always for p in self.predict}, batch, device), attend="causal")

@@ -89,11 +89,11 @@ class RatioMask(MaskScheme):
             bound, order = max(kept), noise.argsort(1)
             rank = torch.empty_like(order).scatter_(1, order, torch.arange(n, device=device).expand(batch, n))
             tokens = rank < torch.tensor(kept, device=device)[pick].expand(batch)[:, None]
-        visible = _tokens_to_cells(tokens, layout)
+        visible = tokens_to_cells(tokens, layout)
         return MaskSet(visible, to_predict(visible, self.predict), max_visible=bound, even=even)
 
 
-def _tokens_to_cells(tokens: Tensor, layout: TokenLayout) -> Tensor:
+def tokens_to_cells(tokens: Tensor, layout: TokenLayout) -> Tensor:
     """``(B, N)`` bool over tokens to ``(B, T, F)`` over the cells they hold."""
     b, s = tokens.shape[0], len(layout.streams)
     grid = tokens.view(b, layout.length, s) if layout.order == "time" else tokens.view(b, s, layout.length).transpose(1, 2)

@@ -43,6 +43,7 @@ class Autoencoder(SequenceModel):
         super().__init__(layout, heads)
         s = len(layout.streams)
         self.mtm = style == "mtm"
+        self.stretches = not self.mtm
         self.embed = CellEmbedding(layout, n_embd, hidden, self.codecs)
         self.positions = build_positions("sincos_half", layout.length if self.mtm else layout.num_tokens, n_embd)
         self.encoder = Transformer(n_enc_layer, n_head, n_embd, n_inner, dropout)

@@ -57,6 +57,7 @@ class Decoder(SequenceModel):
         self.max_timesteps = max_timesteps if self.timesteps is not None else None
         self.embed_norm = nn.LayerNorm(n_embd) if embed_norm else nn.Identity()
         self.positions = build_positions(positions, layout.num_tokens, n_embd)
+        self.stretches = positions != "learned" and self.timesteps is None
         self.drop = Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, n_inner, dropout, activation, "pre", final_norm)
         initialise(self, "normal" if init == "normal" else "xavier")

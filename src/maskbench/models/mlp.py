@@ -18,7 +18,7 @@ from maskbench.models.transformer import take_tokens
 from maskbench.tokens.layout import TokenLayout
 from maskbench.trajectory import Window
 
-Norm = Literal["none", "batch"]
+Norm = Literal["none", "batch", "layer"]
 Init = Literal["default", "orthogonal"]
 
 
@@ -40,7 +40,8 @@ class MLP(SequenceModel):
     A window's length is built into the weights: no other can be asked. Padding and hidden cells are zeros; ``indicator``
     adds one visibility bit per cell.
 
-    norm: ``batch`` normalises each hidden layer before its ReLU, as BeT's trunk does.
+    norm: ``batch`` normalises each hidden layer before its ReLU, as BeT's trunk does. ``layer`` makes the first layer
+          LayerNorm and tanh, and rectifies the states too: the trunk of ExoRL's agents and MaskDP's Goal-MLP (maskdp.md 2.8).
     init: ``orthogonal`` weights and zero biases (BeT), or PyTorch's own.
     """
 
@@ -66,9 +67,13 @@ class MLP(SequenceModel):
         layers: list[nn.Module] = []
         for i in range(n_layer):
             layers.append(nn.Linear(width if i == 0 else n_hidden, n_hidden))
+            if norm == "layer" and i == 0:
+                layers += [nn.LayerNorm(n_hidden), nn.Tanh(), Dropout(dropout)]
+                continue
             layers += [nn.BatchNorm1d(n_hidden)] if norm == "batch" else []
             layers += [nn.ReLU(), Dropout(dropout)]
-        self.body = nn.Sequential(*layers, nn.Linear(n_hidden, layout.length * n_embd))
+        last = [nn.ReLU()] if norm == "layer" else []
+        self.body = nn.Sequential(*layers, nn.Linear(n_hidden, layout.length * n_embd), *last)
         for linear in (m for m in self.body if isinstance(m, nn.Linear) and init == "orthogonal"):
             nn.init.orthogonal_(linear.weight)
             nn.init.zeros_(linear.bias)

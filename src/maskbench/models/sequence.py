@@ -26,6 +26,8 @@ class SequenceModel(nn.Module):
     attends: tuple[Attend, ...] = ("bidirectional",)
     #: Timesteps of the longest episode that the model has embeddings for; None = it does not look at the clock.
     max_timesteps: int | None = None
+    #: Whether windows may be shorter and longer than those of training: positions follow a formula or are stretched.
+    stretches: bool = False
 
     def __init__(self, layout: TokenLayout, heads: Mapping[str, Head]) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskbench.data.goals import state_of
 from maskbench.errors import ConfigError
 from maskbench.masking.scheme import MaskSet, Returns
 from maskbench.models.sequence import SequenceModel
@@ -55,6 +56,10 @@ class ModelPolicy:
     units:   how its return-to-go factor was made from rewards.
     horizon: steps of an episode, the budget of rows that set none.
     goal_frames: timesteps in front of every window that show the goal (``data.goals``); nothing where none is asked for.
+    length:  timesteps of the windows that it is asked with, where not those of its training (``SequenceModel.stretches``).
+
+    A model whose tokens hold a goal (``data.goals.TokenGoals``) is shown the one that is due next, and nothing from before the
+    last one was due (MaskDP spec 3.2).
     """
 
     def __init__(
@@ -69,12 +74,14 @@ class ModelPolicy:
         num_slots: int,
         units: ReturnUnits,
         goal_frames: int = 0,
+        length: int | None = None,
     ) -> None:
         self.model, self.spec, self.scaling, self.query = model.eval(), spec, scaling, query
         self.steady = attend == "bidirectional" and returns == "all" and units.mean
         self.attend, self.horizon, self.units = attend, horizon, units
         self.returns = returns
-        self.layout = model.layout
+        self.layout = model.layout if length is None else model.layout.with_length(length)
+        self.goals = [f for f in self.layout.inputs if f.role == "goal"]
         if query.mode == "open" and attend == "causal":
             raise ConfigError("query.mode=open asks for all actions at once; a causal model is asked for one step at a time")
         if query.mode == "two_stage":
@@ -114,6 +121,7 @@ class ModelPolicy:
             self.drawing.reset(slot, row.policy_seed)
             self.plans.pop(slot, None)
             wishes = self._wishes(row, int(self.budget[slot]))
+            self._recall(slot, row)
             if self.lead:
                 self.keep[slot] = min(self.lead + (self.query.history if self.query.history is not None else k), k - 1)
                 self._lead_by(slot, wishes[1])
@@ -127,9 +135,21 @@ class ModelPolicy:
         """Times and states ``(W, *shape)`` that the query shows ahead; a goal is one at the end of the budget."""
         if self.query.name == "goal" and row.goal is not None:
             return [budget], {name: np.asarray(value)[None] for name, value in row.goal.items()}
-        if self.query.name == "waypoint" and row.waypoints is not None:
+        if self.query.name in ("waypoint", "multi_goal") and row.waypoints is not None:
             return row.waypoints.times.tolist(), row.waypoints.states
         return [], {}
+
+    def _recall(self, slot: int, row: PlanRow) -> None:
+        """Shows what happened before the episode begins."""
+        if self.query.name != "prompt" or row.context is None:
+            return
+        shown = len(next(iter(row.context.values())))
+        if shown >= self.layout.length:
+            raise ConfigError(f"a prompt of {shown} timesteps leaves no room in a window of {self.layout.length}")
+        for f in (*self._states, *self.layout.spec.with_role("action")):
+            if f.parent in row.context:
+                self.cells[f.name][slot, :shown] = self._to_model(f, torch.as_tensor(row.context[f.parent]))
+        self.now[slot] = shown - 1
 
     def _want(self, slot: int, wishes: tuple[Sequence[int], Mapping[str, np.ndarray]]) -> None:
         """Keeps what a slot's episode wants, in model units; entries that are not asked for (NaN) are taken as zero in the
@@ -170,6 +190,8 @@ class ModelPolicy:
             if self.query.mode == "open":
                 return self._follow_plan(slots)
             at = torch.as_tensor(slots, device=self.device)
+            if self.goals:
+                self._show_goals(at, slots)
             values = {n: c[at] for n, c in self.cells.items()}
             window, masks = self._question(values, at, slots)
             if self.query.mode == "two_stage":
@@ -177,7 +199,7 @@ class ModelPolicy:
             drawn: dict[str, Tensor] = {}
             self.drawing.step(slots)
             for group in self._rounds():
-                params = self.model(window, masks, only=[f.name for f in group], at=self.now[at])
+                params = self._answer(window, masks, [f.name for f in group], self.now[at])
                 for f in group:
                     cell = self.drawing.draw(f.name, self.model.head(f.name), params[f.name][:, 0], slots)
                     drawn[f.name] = cell
@@ -198,6 +220,24 @@ class ModelPolicy:
         if not self.steady:
             self.wanted[slots] -= rewards
 
+    def _answer(self, window: Window, masks: MaskSet, only: list[str], now: Tensor) -> dict[str, Tensor]:
+        """Parameters at the current timesteps ``now`` ``(n,)``. Behind a goal or the end of a prompt there is padding, which a
+        model of any window length is spared: rows are asked together with those that are as long, so that the shape of a row's
+        question depends on itself alone."""
+        valid = window.valid
+        if valid is None or not self.model.stretches or not bool((valid[:, :-1] >= valid[:, 1:]).all()):
+            return self.model(window, masks, only=only, at=now)  # type: ignore[no-any-return]
+        lengths = valid.sum(1)
+        parts: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            values = {name: value[rows, :length] for name, value in window.values.items()}
+            start = None if window.start is None else window.start[rows]
+            some = replace(masks, visible=masks.visible[rows, :length], predict=masks.predict[rows, :length])
+            parts.append((rows, self.model(Window(values, None, start), some, only=only, at=now[rows])))
+        order = torch.cat([rows for rows, _ in parts]).argsort()
+        return {name: torch.cat([found[name] for _, found in parts])[order] for name in only}
+
     def _rounds(self) -> list[list[Factor]]:
         """Action factors that are drawn together. A causal model whose action is several tokens draws them one by one."""
         sequential = self.attend == "causal" and len(self.layout.streams) > 1 and len(self.actions) > 1
@@ -214,6 +254,23 @@ class ModelPolicy:
             self.cells[f.name][at, self.now[at]] = self._to_model(f, torch.as_tensor(np.asarray(observations[f.parent])))
         for f in self.layout.spec.with_role("return"):
             self.cells[f.name][at, self.now[at]] = self._return_cell(f, self.wanted[slots], self.time[slots])
+
+    def _show_goals(self, at: Tensor, slots: np.ndarray) -> None:
+        """Writes the goal that is due next into every timestep; once another one is, what came before is forgotten."""
+        time = torch.as_tensor(self.time[slots], device=self.device)[:, None]
+        due = self.wanted_at[at]
+        which = (due > time).int().argmax(1)  # after the last one is due, it stays
+        over = ~(due > time).any(1)
+        which = torch.where(over, (due >= 0).sum(1) - 1, which).clamp(min=0)
+        turned = (due[:, :-1] == time).any(1) & ~over & (time[:, 0] > 0) if due.shape[1] > 1 else torch.zeros_like(over)
+        for slot in at[turned].tolist():
+            here = int(self.now[slot])
+            for cell in self.cells.values():
+                cell[slot] = torch.cat([cell[slot, here : here + 1], torch.zeros_like(cell[slot, 1:])])
+            self.now[slot] = 0
+        for goal in self.goals:
+            states = self.wanted_states[state_of(goal.name)]
+            self.cells[goal.name][at] = states[at, which][:, None].expand_as(self.cells[goal.name][at])
 
     def _return_cell(self, f: Factor, wanted: np.ndarray, time: np.ndarray) -> Tensor:
         """Cells ``(n, *shape)`` of a return ``wanted`` ``(n,)`` at step ``time`` ``(n,)`` of the episode."""
@@ -234,7 +291,8 @@ class ModelPolicy:
         place = now[:, None] + ahead
         if self.query.name == "goal":  # one beyond the window stands at its end
             place = place.clamp(max=k - 1)
-        row, which = torch.nonzero((ahead > 0) & (place > now[:, None]) & (place < k), as_tuple=True)
+        there = (ahead > 0) & (place > now[:, None]) & (place < k) & (not self.goals)
+        row, which = torch.nonzero(there, as_tuple=True)
         wanted = torch.zeros(len(at), k, dtype=torch.bool, device=self.device)
         wanted[row, place[row, which]] = True
         for f in self._states:
@@ -246,10 +304,13 @@ class ModelPolicy:
         if self.lead:
             is_goal = torch.tensor([f.role == "state" for f in self.layout.spec], device=self.device)
             masks.visible[:, : self.lead] &= (self.led[at, None] & is_goal)[:, None]
-        elif self.query.name == "goal":
+        elif self.query.name in ("goal", "multi_goal") and self.attend == "bidirectional":
             t = torch.arange(k, device=self.device)[None]
             end = torch.where(wanted.any(1), (wanted * t).amax(1), k - 1)
             valid = t <= end[:, None]
+        elif self.query.name == "prompt" and self.attend == "bidirectional":
+            left = torch.as_tensor(self.budget[slots], device=self.device) - time
+            valid = torch.arange(k, device=self.device)[None] < (now + left)[:, None]
         return Window(values, valid, start=time - now), masks
 
     def _show_every_return(self, values: dict[str, Tensor], masks: MaskSet, now: Tensor, slots: np.ndarray) -> MaskSet:
@@ -270,11 +331,11 @@ class ModelPolicy:
             window, masks = self._question({n: c[at] for n, c in self.cells.items()}, at, fresh)
             params = self.model(window, masks, only=[f.name for f in self.actions])
             plan = self._to_environment({f.name: self.model.head(f.name).mode(params[f.name]) for f in self.actions})
-            for slot, row in zip(fresh, plan, strict=True):
-                self.plans[int(slot)] = row
-        step = np.minimum(self.time[slots], self.layout.length - 1)
+            for slot, row, first in zip(fresh, plan, self.now[at].tolist(), strict=True):
+                self.plans[int(slot)] = row[first:]
+        plans, step = [self.plans[int(s)] for s in slots], self.time[slots].copy()
         self.time[slots] += 1
-        return np.stack([self.plans[int(s)][i] for s, i in zip(slots, step, strict=True)])
+        return np.stack([plan[min(i, len(plan) - 1)] for plan, i in zip(plans, step, strict=True)])
 
     def _to_environment(self, drawn: Mapping[str, Tensor]) -> np.ndarray:
         """Action cells ``(n, ...)`` in model units, parts put together, to the environment's units."""

@@ -16,7 +16,11 @@ from maskbench.models.heads.sampling import Sampling
 from maskbench.tokens.layout import Attend, TokenLayout
 
 #: Questions that a rollout can put, by what they need besides the history.
-QUERIES = ("bc", "return", "goal", "waypoint", "future")
+QUERIES = ("bc", "return", "goal", "waypoint", "multi_goal", "prompt", "future")
+#: Queries that can be answered by one plan.
+OPEN = ("goal", "multi_goal", "prompt")
+#: Queries that show states which lie ahead.
+AHEAD = ("goal", "waypoint", "multi_goal")
 
 
 def waypoint_spacing(window: int) -> int:
@@ -30,7 +34,8 @@ class Query:
 
     name:    ``bc`` continues the history; ``return`` also shows the return-to-go that is wanted; ``goal`` also shows the
              state that is wanted at the end of the budget; ``waypoint`` those that are wanted on the way, as far as they fall
-             into the window; ``future`` asks for all that follows at once and takes its first action.
+             into the window; ``multi_goal`` those of MaskDP's protocol, likewise; ``prompt`` goes on from recorded steps that
+             stand in front of the first one; ``future`` asks for all that follows at once and takes its first action.
     mode:    ``closed`` asks again after every step; ``open`` asks once for all actions up to the goal and plays them;
              ``two_stage`` asks, at every step, for the states ahead and then for the action that leads there (MTM).
     history: past timesteps kept in front of the current one. None keeps what the window holds; when the budget is longer
@@ -60,8 +65,8 @@ class Query:
     def __post_init__(self) -> None:
         if self.name not in QUERIES:
             raise ConfigError(f"no rollout query is called '{self.name}'. {did_you_mean(self.name, QUERIES)}")
-        if self.mode == "open" and self.name != "goal":
-            raise ConfigError(f"open-loop plans end at a goal: query.mode=open needs query=goal, not '{self.name}'")
+        if self.mode == "open" and self.name not in OPEN:
+            raise ConfigError(f"query.mode=open plans once: it needs query={', '.join(OPEN)}, not '{self.name}'")
         if self.mode == "two_stage" and self.name not in ("bc", "return"):
             raise ConfigError(f"query.mode=two_stage plans for query=bc or return, not '{self.name}'")
         if min(self.commit_steps, self.action_batch) < 1:
@@ -76,17 +81,17 @@ class Query:
     def most_visible(self, layout: TokenLayout) -> int:
         """Tokens that any row can show: the history, the current timestep and what is wanted. A bound that all rows share, so
         that a row's sums do not depend on how much its neighbours show."""
-        whole = self.history is None or self.name == "waypoint"
+        whole = self.history is None or self.name in ("waypoint", "multi_goal", "prompt")
         timesteps = layout.length if whole else (self.history or 0) + 1 + (self.name == "goal")
         return min(layout.num_tokens, len(layout.streams) * timesteps)
 
     def kept(self, window: int, budget: int) -> int:
         """Past timesteps that a row with this ``budget`` keeps in front of the current one."""
-        if self.history is not None:
+        if self.history is not None and self.name != "prompt":
             return min(self.history, window - 1)
         if self.mode == "two_stage":
             return 0
-        if budget <= window or self.name not in ("goal", "waypoint"):
+        if budget <= window or self.name not in AHEAD:
             return window - 1
         return 0 if self.name == "goal" else max(0, window - 1 - 2 * waypoint_spacing(window))
 
@@ -105,13 +110,13 @@ class Query:
             masks = replace(task.at(now + 1, layout), max_visible=self.most_visible(layout))
             if every_return:
                 masks = replace(masks, visible=masks.visible | cells(layout, {"return": past}, len(now), now.device))
-            if self.name in ("goal", "waypoint"):
+            if self.name in AHEAD:
                 masks = replace(masks, visible=masks.visible | cells(layout, {"state": wanted}, len(now), now.device))
                 if self.mode == "open":
                     planned = (t >= now[:, None]) & (t < (wanted * t).amax(1, keepdim=True))
                     masks = replace(masks, predict=cells(layout, {"action": planned}, len(now), now.device))
             return masks
-        rules = {"state": past, "action": t < now[:, None]}
+        rules = {"state": past, "goal": past, "action": t < now[:, None]}
         if self.name == "return":
             rules["return"] = past if every_return else t == 0
         asked = cells(layout, {"action": t == now[:, None]}, len(now), now.device)
@@ -125,10 +130,13 @@ def answerable(
     outputs: Sequence[str],
     environment_queries: Sequence[str],
     goal_frames: int = 0,
+    saved_states: bool = False,
 ) -> dict[str, str | None]:
     """Per query None where model and environment can answer it, else the reason why not. A causal model can be asked for a
-    goal where it learned with goals in front of its windows (``goal_frames``)."""
+    goal where it learned with goals in front of its windows (``goal_frames``) or in its tokens. ``saved_states``: whether
+    episodes can begin in recorded ones."""
     inputs = {f.role for f in layout.inputs}
+    conditioned = "goal" in inputs
     acts = any(layout.spec[n].role == "action" for n in outputs)
     reasons: dict[str, str | None] = {}
     for name in QUERIES:
@@ -141,11 +149,17 @@ def answerable(
             reason = "returns-to-go are no part of the model's tokens"
         elif name == "return" and attend == "causal" and returns == "none":
             reason = "the model never saw a return-to-go in training"
-        elif (name == "waypoint" or (name == "goal" and not goal_frames)) and attend == "causal":
+        elif conditioned and name not in ("goal", "multi_goal"):
+            reason = "the model reads a goal at every step"
+        elif name in ("multi_goal", "prompt") and not saved_states:
+            reason = "the environment cannot start inside a recorded episode"
+        elif conditioned:
+            reason = None
+        elif (name in ("waypoint", "multi_goal") or (name == "goal" and not goal_frames)) and attend == "causal":
             reason = f"a causal model cannot look ahead at a {name}"
         elif name == "future" and attend == "causal":
             reason = "a causal model is asked for one step at a time (bc)"
-        elif name in ("goal", "waypoint") and "state" not in inputs:
+        elif name in AHEAD and "state" not in inputs:
             reason = "states are no part of the model's tokens"
         reasons[name] = reason
     return reasons

@@ -29,6 +29,9 @@ _DISTANCES = {
     "goal_distance": "smallest distance to the goal after any action",
     "final_goal_distance": "distance to the goal after the last action",
     "waypoint_distance": "mean distance to the waypoints at their times",
+    "goal_distance_early": "smallest distance to the goal, of starts in the first 100 steps of their episode",
+    "goal_distance_late": "smallest distance to the goal, of later starts",
+    **{f"waypoint_{i}": f"smallest distance to goal {i} of several, over the states that the plan judges" for i in range(1, 6)},
 }
 #: Modes that get a row of their own, the most frequent ones; entropy and coverage count all.
 LISTED_MODES = 24

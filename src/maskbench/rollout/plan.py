@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,16 +20,24 @@ _SEED_RANGE = 2**31
 _FORMAT = 1
 
 
+Judged = Literal["by_deadline", "segment", "episode"]
+
+
 @dataclass(frozen=True, eq=False)
 class Waypoints:
     """States that an episode is asked to pass through, each at its own time.
 
     times:  ``(W,)`` int64, ascending: how many actions have been executed by then, at least 1.
     states: state-factor values ``(W, *shape)``.
+    judged: over which states the distance to each is the smallest (MaskDP spec 3.2, 6.4): ``by_deadline`` all up to its time,
+            ``segment`` those after the time of the one before, ``episode`` all; None = at its time alone.
+    grace:  actions after its time that ``by_deadline`` and ``segment`` still count.
     """
 
     times: np.ndarray
     states: Mapping[str, np.ndarray]
+    judged: Judged | None = None
+    grace: int = 0
 
     def __post_init__(self) -> None:
         times = np.asarray(self.times, np.int64)
@@ -40,13 +48,23 @@ class Waypoints:
         if not lengths or set(lengths.values()) != {len(times)}:
             raise ConfigError(f"{len(times)} waypoints need as many states; found {lengths}")
 
+    def counts(self, step: int) -> np.ndarray:
+        """``(W,)`` bool: the waypoints for whose distance the state after ``step`` actions counts; none without ``judged``."""
+        if self.judged is None:
+            return np.zeros(len(self.times), bool)
+        late = self.judged != "episode"
+        after = np.concatenate([[0], self.times[:-1]]) if self.judged == "segment" else np.zeros_like(self.times)
+        return (step > after) & (~np.bool_(late) | (step <= self.times + self.grace))
+
     def to_json(self) -> dict[str, Any]:
         states = {name: _encode(value) for name, value in self.states.items()}
-        return {"times": self.times.tolist(), "states": states}
+        content = {"times": self.times.tolist(), "states": states}
+        return content if self.judged is None else {**content, "judged": self.judged, "grace": int(self.grace)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Waypoints:
-        return cls(content["times"], {name: _decode(value) for name, value in content["states"].items()})
+        states = {name: _decode(value) for name, value in content["states"].items()}
+        return cls(content["times"], states, content.get("judged"), content.get("grace", 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +80,9 @@ class PlanRow:
     waypoints:     states to pass through at given times (``waypoint`` query).
     budget:        executed actions allowed; None = the environment's horizon.
     start:         saved simulator state to begin from, instead of the one that ``env_seed`` draws.
+    context:       what happened before ``start``: state and action factors ``(C, *shape)`` of the ``C`` steps that led there
+                   (``prompt`` query).
+    moment:        timestep of the recorded episode that ``start`` was saved at.
     """
 
     row: int
@@ -73,6 +94,8 @@ class PlanRow:
     budget: int | None = None
     start: Start | None = None
     waypoints: Waypoints | None = None
+    context: Mapping[str, np.ndarray] | None = None
+    moment: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.row, self.env_seed, self.policy_seed) < 0:
@@ -83,8 +106,8 @@ class PlanRow:
             raise ConfigError(f"row {self.row}: an empty goal asks for nothing; use goal=None")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON. Waypoints are
-        listed only where there are any, which keeps the hashes of plans without them."""
+        """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON. What
+        came later (waypoints, context, moment) is listed only where there is any, which keeps the hashes of plans without."""
         content = {
             "row": int(self.row),
             "env_seed": int(self.env_seed),
@@ -95,7 +118,13 @@ class PlanRow:
             "budget": None if self.budget is None else int(self.budget),
             "start": None if self.start is None else _encode(self.start.simulator),
         }
-        return content if self.waypoints is None else {**content, "waypoints": self.waypoints.to_json()}
+        if self.waypoints is not None:
+            content["waypoints"] = self.waypoints.to_json()
+        if self.context is not None:
+            content["context"] = {name: _encode(value) for name, value in self.context.items()}
+        if self.moment is not None:
+            content["moment"] = int(self.moment)
+        return content
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> PlanRow:
@@ -110,6 +139,8 @@ class PlanRow:
             budget=row["budget"],
             start=None if start is None else Start(_decode(start)),
             waypoints=Waypoints.from_json(row["waypoints"]) if "waypoints" in row else None,
+            context={name: _decode(value) for name, value in row["context"].items()} if "context" in row else None,
+            moment=row.get("moment"),
         )
 
 

@@ -16,6 +16,8 @@ from maskbench.rollout.policy import Annotated, Policy
 from maskbench.trajectory import EpisodeRecord
 
 PolicyFactory = Callable[[], Policy]
+#: Starts before this timestep of their episode lie in the phase in which a body gets up (MaskDP spec 4.3, 5.3).
+EARLY = 100
 
 
 @dataclass
@@ -106,6 +108,7 @@ class _Episode:
     nearest: float = np.inf
     distance: float = np.inf
     gaps: list[float] = field(default_factory=list)
+    passed: list[float] = field(default_factory=list)
     events: list[tuple[int, str]] = field(default_factory=list)
     steps: list[dict[str, np.ndarray]] = field(default_factory=list)
     pictures: list[np.ndarray] = field(default_factory=list)
@@ -116,6 +119,16 @@ class _Episode:
         if points is None or passed == len(points.times) or points.times[passed] != self.length + 1:
             return None
         return {name: value[passed] for name, value in points.states.items()}
+
+    def pass_by(self, environment: Environment, state: Observation) -> None:
+        """Keeps the smallest distance to each waypoint, where the plan judges these."""
+        points = self.row.waypoints
+        if points is None or points.judged is None:
+            return
+        self.passed = self.passed or [np.inf] * len(points.times)
+        here = {name: np.repeat(state[name][None], len(points.times), 0) for name in points.states}
+        distances = np.where(points.counts(self.length), environment.goal_distance(here, points.states), np.inf)
+        self.passed = np.minimum(self.passed, distances).tolist()
 
 
 def play(
@@ -180,6 +193,7 @@ def play(
                 episode.nearest = min(episode.nearest, episode.distance)
                 if np.isfinite(gaps[i]):
                     episode.gaps.append(float(gaps[i]))
+                episode.pass_by(environment, {name: value[i] for name, value in after.observation.items()})
                 if record_trajectories:
                     cells = {name: value[i] for name, value in before.items()}
                     episode.steps.append({**cells, action_name: np.array(actions[i]), "reward": after.reward[i]})
@@ -232,6 +246,9 @@ def _record(
     metrics = {name: float(value) for name, value in environment.score(episode.total).items()}
     if episode.row.goal is not None:
         metrics |= {"goal_distance": episode.nearest, "final_goal_distance": episode.distance}
+        if episode.row.moment is not None:
+            metrics["goal_distance_early" if episode.row.moment < EARLY else "goal_distance_late"] = episode.nearest
+    metrics |= {f"waypoint_{i}": distance for i, distance in enumerate(episode.passed, 1)}
     if episode.row.waypoints is not None:
         hit = sum(gap <= environment.reach for gap in episode.gaps)
         metrics["waypoints_hit"] = hit / len(episode.row.waypoints.times)

@@ -48,7 +48,13 @@ PARTNERS = {
     "gaussian": ["env=pointmass1"],
     "mdn": ["env=pointmass1"],
     "vqbet": ["env=pointmass1"],
+    "maskdp_gpt": ["masking=maskdp_gpt"],
+    "goal_gpt": ["masking=goal_gpt"],
+    "goal_mlp": ["env=walker", "masking=goal_mlp"],
+    "goal_observation": ["masking=goal_gpt"],
 }
+#: Masking schemes for environments of numbers alone.
+NUMERIC = {"goal_mlp": ["env=walker"]}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda x: x)
@@ -58,7 +64,7 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
     if group == "dataset" and option != "doorkey":
         partners = [f"env={option}"]
     else:
-        partners = PARTNERS.get(option, []) if group != "masking" else []
+        partners = PARTNERS.get(option, []) if group != "masking" else NUMERIC.get(option, [])
     load("train", [f"{group}={option}", *partners])
 
 

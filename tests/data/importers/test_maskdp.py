@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskbench.data.importers import find_importer
-from maskbench.data.importers.maskdp import MaskdpImporter, write_maskdp
+from maskbench.data.importers.maskdp import MaskdpImporter, write_maskdp, write_tree
 from maskbench.errors import DataError
 from maskbench.trajectory import Episode
 
@@ -225,3 +225,40 @@ def test_published_walker_episodes_hold_the_measured_numbers(tmp_path: Path) -> 
         for key in theirs.files:
             np.testing.assert_array_equal(ours[key], theirs[key])
             assert ours[key].dtype == theirs[key].dtype
+
+
+def episode_of(quality: str | None, task: str | None, seed: int = 0) -> Episode:
+    rng = np.random.default_rng(seed)
+    values = {"state": rng.normal(size=(4, 24)), "action": rng.uniform(-1, 1, (4, 6)), "reward": rng.uniform(size=(4, 1))}
+    plain = {name: value.astype(np.float32) for name, value in values.items()}
+    meta = {k: v for k, v in {"quality": quality, "task": task}.items() if v is not None}
+    return Episode(plain, {"state": np.ones(24, np.float32)}, meta=meta)
+
+
+def test_a_tree_is_written_as_it_was_published_and_read_back_by_quality_and_task(tmp_path: Path) -> None:
+    found = [episode_of("unsup", None), episode_of("sup", "run"), episode_of(None, None), episode_of("expert", "walker_walk")]
+    files = [str(p.relative_to(tmp_path)) for p in write_tree(tmp_path, found, "walker", "walk")]
+    assert files == [
+        "walker/unsup/episode_000000_4.npz",
+        "walker/sup/walker_run/episode_000000_4.npz",
+        "walker/expert/walker_walk/episode_000000_4.npz",
+        "walker/expert/walker_walk/episode_000001_4.npz",
+    ]
+    more = write_tree(tmp_path, [episode_of("unsup", None, 1)], "walker", "walk")
+    assert more[0].name == "episode_000001_4.npz"
+    read = MaskdpImporter().read
+    assert read(tmp_path, qualities=["unsup"]).count == 2
+    assert read(tmp_path, tasks=["walker_run"]).count == 1
+    assert read(tmp_path, qualities=["expert", "sup"]).count == 3
+    again = next(iter(read(tmp_path, qualities=["sup"]).episodes()))
+    assert np.array_equal(again.values["action"], found[1].values["action"])
+    with pytest.raises(DataError, match="no data quality is called 'good'"):
+        write_tree(tmp_path, [episode_of(None, None)], "walker", "walk", "good")
+
+
+def test_a_root_with_several_bodies_is_read_for_one(tmp_path: Path) -> None:
+    for domain in ("walker", "cheetah"):
+        write_tree(tmp_path, [episode_of(None, None)], domain, "run")
+    assert MaskdpImporter().read(tmp_path, domain="walker").count == 1
+    with pytest.raises(DataError, match="domain=quadruped"):
+        MaskdpImporter().read(tmp_path, domain="quadruped")

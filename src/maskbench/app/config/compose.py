@@ -37,7 +37,7 @@ EXTRAS = {
 }
 
 #: Groups that may select nothing.
-OPTIONAL_GROUPS = ("paper", "debug", "tuned")
+OPTIONAL_GROUPS = ("paper", "debug", "tuned", "agent")
 
 
 @dataclass(frozen=True)

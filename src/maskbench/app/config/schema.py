@@ -23,7 +23,24 @@ Fraction = Annotated[float, Bound(least=0, below=1)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 #: Rollout queries; ``goal_open`` plans once and plays the plan, the others ask again after every step, those in two stages
 #: for the states ahead and then for the action.
-RolloutName = Literal["bc", "return", "goal", "goal_open", "bc_two_stage", "return_two_stage"]
+RolloutName = Literal[
+    "bc",
+    "return",
+    "goal",
+    "goal_open",
+    "bc_two_stage",
+    "return_two_stage",
+    "multi_goal",
+    "multi_goal_open",
+    "prompt",
+    "prompt_open",
+    "prompt_20",
+    "prompt_20_open",
+    "prompt_40",
+    "prompt_40_open",
+    "prompt_60",
+    "prompt_60_open",
+]
 Seed = Annotated[int, Bound(least=0, most=2**32 - 1)]
 
 
@@ -133,7 +150,7 @@ class Evaluation:
 class Query:
     """What the model is asked in a rollout."""
 
-    name: TaskName
+    name: TaskName | Literal["multi_goal", "prompt"]
     mode: Literal["closed", "open", "two_stage"]
     history: CountOrNone | None
     #: A number, ``expert``, ``nearest``, or a percentage of the range of the data's returns (``90%``).
@@ -149,6 +166,51 @@ class Query:
     commit_legacy: bool = False
     action_batch: Count = 1
     references: tuple[Literal["nearest", "lwr"], ...] = ()
+    #: Of ``prompt``: timesteps that are shown, and steps to go on for.
+    context: Count = 5
+    forecast: Count = 20
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How goals and prompts are taken from held-out episodes, and how long a model may try: the ``protocol`` group.
+
+    Keys that end in ``_causal`` hold for baselines (causal models), the others for bidirectional ones.
+    """
+
+    name: Literal["fair", "paper", "code"]
+    goal_steps: tuple[Count, Count]
+    extra_steps: CountOrNone
+    extra_steps_causal: CountOrNone
+    waypoints: tuple[Count, ...]
+    random_waypoints: bool
+    grace: CountOrNone
+    segment_steps_causal: CountOrNone
+    judged: Literal["by_deadline", "segment", "episode"]
+    judged_causal: Literal["by_deadline", "segment", "episode"]
+    latest_start: Count | None
+    latest_waypoint_start: Count | None
+    prompt_start: CountOrNone
+    history: CountOrNone | None
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Reinforcement learning on a model's trunk instead of masked training: the ``agent`` group
+    (``maskbench.models.actor_critic``, ``maskbench.training.td3``)."""
+
+    name: Literal["td3"]
+    timesteps: Count
+    attend: Literal["causal", "bidirectional"]
+    placed: Literal["dense", "interleaved"]
+    init: Literal["pretrained", "orthogonal"]
+    target: Literal["heads", "all"]
+    freeze: Literal["none", "actor", "as_published"]
+    discount: Annotated[float, Bound(least=0, most=1)]
+    rate: Annotated[float, Bound(above=0, most=1)]
+    noise: NonNegative
+    clip: NonNegative
+    cloning: NonNegative
 
 
 @dataclass(frozen=True)
@@ -204,8 +266,24 @@ class Metrics:
     version: Literal["paper", "strict", "repstudy_legacy"]
 
 
-#: What runs of earlier versions, which do not have this group, were judged by.
+#: What runs of earlier versions, which do not have these groups, were judged by.
 _METRICS = Metrics("paper")
+FAIR = Protocol(
+    name="fair",
+    goal_steps=(14, 18),
+    extra_steps=0,
+    extra_steps_causal=0,
+    waypoints=(12, 24, 36, 48, 60),
+    random_waypoints=False,
+    grace=0,
+    segment_steps_causal=0,
+    judged="by_deadline",
+    judged_causal="by_deadline",
+    latest_start=None,
+    latest_waypoint_start=None,
+    prompt_start=100,
+    history=None,
+)
 
 
 @dataclass(frozen=True)
@@ -252,6 +330,8 @@ class TrainConfig:
     sweep: Sweep | None = None
     metrics: Metrics = _METRICS
     text: TextTraining = TextTraining()
+    protocol: Protocol = FAIR
+    agent: Agent | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +348,7 @@ class EvalConfig:
     query: Query | None = None
     sweep: Sweep | None = None
     metrics: Metrics = _METRICS
+    protocol: Protocol = FAIR
 
 
 @dataclass(frozen=True)
@@ -282,6 +363,7 @@ class RolloutConfig:
     sweep: Sweep | None = None
     metrics: Metrics = _METRICS
     policy: PolicyConfig = PolicyConfig()
+    protocol: Protocol = FAIR
 
 
 Config = TrainConfig | EvalConfig | RolloutConfig

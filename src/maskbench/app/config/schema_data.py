@@ -55,6 +55,8 @@ class Sampling:
     # runs of earlier versions do not have these
     goal_frames: CountOrNone = 0
     goal_drop: Annotated[float, Bound(least=0, below=1)] = 0.1
+    hindsight: Literal["none", "last", "random", "ahead"] = "none"
+    reach: Annotated[int, Bound(least=2)] = 64
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class Dataset:
     # runs of earlier versions do not have these
     normalise_floor: Annotated[float, Bound(least=0)] = 1e-4
     unlabelled: Unlabelled = Unlabelled("action", 0, 0, True, None)
+    tasks: tuple[str, ...] = ()
+    qualities: tuple[Literal["expert", "sup", "semi", "unsup"], ...] = ()
+    limit: Count | None = None
 
 
 @dataclass(frozen=True)

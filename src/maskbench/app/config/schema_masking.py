@@ -82,6 +82,18 @@ class RatioMask(SchemeNode):
 
 
 @dataclass(frozen=True)
+class BlockMask(SchemeNode):
+    """Runs of tokens: CurrMask's block masks."""
+
+    target: ClassVar[str] = "maskbench.masking.block.BlockMask"
+
+    blocks: tuple[Annotated[int, Bound(least=1)], ...]
+    ratios: tuple[Fraction, ...]
+    per: Per = "batch"
+    predict: Predict = "all"
+
+
+@dataclass(frozen=True)
 class ModalityMask(SchemeNode):
     """Per modality: MTM's RANDOM."""
 

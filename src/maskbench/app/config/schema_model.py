@@ -118,7 +118,7 @@ class MLP(ModelNode):
     n_embd: Size = 64
     dropout: Dropout = 0.1
     hidden: Literal["zero", "indicator"] = "zero"
-    norm: Literal["none", "batch"] = "none"
+    norm: Literal["none", "batch", "layer"] = "none"
     init: Literal["default", "orthogonal"] = "default"
 
 

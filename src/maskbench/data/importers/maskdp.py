@@ -27,6 +27,7 @@ from maskbench.errors import DataError, did_you_mean
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 QUALITIES = ("expert", "sup", "semi", "unsup")
+_DOMAINS = ("walker", "cheetah", "quadruped")
 _FILE = re.compile(r"episode_(\d+)_(\d+)\.npz")
 _REQUIRED = ("observation", "action", "reward", "discount")
 
@@ -50,7 +51,13 @@ class MaskdpImporter:
         return any(_FILE.fullmatch(p.name) for p in path.rglob("episode_*.npz"))
 
     def read(
-        self, path: Path, *, tasks: Sequence[str] = (), qualities: Sequence[str] = (), limit: int | None = None
+        self,
+        path: Path,
+        *,
+        tasks: Sequence[str] = (),
+        qualities: Sequence[str] = (),
+        limit: int | None = None,
+        domain: str | None = None,
     ) -> Imported:
         """Opens the episodes below ``path``, sorted by path.
 
@@ -58,6 +65,7 @@ class MaskdpImporter:
                    kept only where ``qualities`` asks for them by name.
         qualities: keeps ``expert``, ``sup``, ``semi`` or ``unsup`` episodes, as named by the folders of the release.
         limit:     at most so many episodes.
+        domain:    leaves out episodes that the folders give to another body (walker, cheetah, quadruped).
 
         Factors: ``state``, ``action``, ``reward`` and, where stored, ``physics`` (float64). An episode ended by the task
         itself (last discount 0) is ``terminated``. Raises DataError for wrong filters, an empty selection or a bad file.
@@ -68,18 +76,20 @@ class MaskdpImporter:
                 raise DataError(f"no data quality is called '{q}'. {did_you_mean(q, QUALITIES)}")
         path = Path(path)
         found = [path] if path.is_file() else sorted(p for p in path.rglob("episode_*.npz") if _FILE.fullmatch(p.name))
-        files = [p for p in found if _selected(p, tasks, qualities)][:limit]
+        wanted = [p for p in found if _selected(p, tasks, qualities) and (domain is None or _domain(p) in (domain, None))]
+        files = wanted[:limit]
         if not files:
             raise DataError(
-                f"{path}: none of {len(found)} episode files is left by tasks={list(tasks)}, qualities={list(qualities)}; "
-                f"expected folders <domain>/<quality>/<task>"
+                f"{path}: none of {len(found)} episode files is left by tasks={list(tasks)}, qualities={list(qualities)}, "
+                f"domain={domain}; expected folders <domain>/<quality>/<task>"
             )
         spec = _spec(files[0])
 
         def episodes() -> Iterator[Episode]:
             return (read_episode(p, spec) for p in files)
 
-        made_by = provenance(self.format, path, tasks=list(tasks), qualities=list(qualities), limit=limit)
+        options = {"tasks": list(tasks), "qualities": list(qualities), "limit": limit, "domain": domain}
+        made_by = provenance(self.format, path, **options)
         return Imported(spec, episodes, len(files), path.stem if path.is_file() else path.name, "unknown", made_by)
 
 
@@ -130,6 +140,29 @@ def write_maskdp(path: str | Path, episodes: Iterable[Episode], *, first_index: 
             np.savez_compressed(file, allow_pickle=False, **_rows(episode, index))
         os.replace(temporary, target)
         written.append(target)
+    return written
+
+
+def write_tree(root: str | Path, episodes: Iterable[Episode], domain: str, task: str, quality: str | None = None) -> list[Path]:
+    """Writes episodes as a tree of the release: ``<root>/<domain>/<quality>/<task>/episode_*.npz``, ``unsup`` without a task.
+
+    An episode's own ``meta`` (``quality``, ``task``) goes before the arguments; ``expert`` where neither says. Indices of a
+    folder go on behind the files that it holds. Returns the files. Raises DataError for a quality that the release does not
+    have, and as ``write_maskdp`` does.
+    """
+    written, next_index = [], {}
+    for episode in episodes:
+        kind = episode.meta.get("quality") if episode.meta.get("quality") in QUALITIES else quality or "expert"
+        if kind not in QUALITIES:
+            raise DataError(f"no data quality is called '{kind}'. {did_you_mean(str(kind), QUALITIES)}")
+        name = str(episode.meta.get("task") or task)
+        name = name if name.startswith(f"{domain}_") else f"{domain}_{name}"
+        folder = Path(root) / domain / kind / ("" if kind == "unsup" else name)
+        if folder not in next_index:
+            found = [int(m[1]) for p in folder.glob("episode_*.npz") if (m := _FILE.fullmatch(p.name))]
+            next_index[folder] = max(found, default=-1) + 1
+        written += write_maskdp(folder, [episode], first_index=next_index[folder])
+        next_index[folder] += 1
     return written
 
 
@@ -185,6 +218,15 @@ def _labels(path: Path) -> tuple[str | None, str | None]:
         return None, None
     task = _task(folders[at + 1]) if folders[at] != "unsup" and at + 1 < len(folders) else None
     return folders[at], task
+
+
+def _domain(path: Path) -> str | None:
+    """The body that an episode was recorded with, by the nearest folder that is called after one or one of its tasks."""
+    for name in reversed(path.absolute().parts[:-1]):
+        found = next((d for d in _DOMAINS if name == d or name.startswith(f"{d}_")), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _task(name: str) -> str:
