@@ -1,0 +1,1 @@
+"""VIMA-Bench's tabletop without its simulator."""
