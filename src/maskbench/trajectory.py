@@ -70,9 +70,12 @@ class Factor:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Storage type: int64 for discrete factors, float64 for simulator states, float32 otherwise."""
+        """Storage type: int64 for discrete factors, bytes for pictures and objects, float64 for simulator states, float32
+        otherwise."""
         if self.kind == "discrete":
             return np.dtype(np.int64)
+        if self.kind in ("image", "objects"):
+            return np.dtype(np.uint8)
         return np.dtype(np.float64) if self.role == "simulator" else np.dtype(np.float32)
 
     def split(self, per_dimension: bool = False, pieces: int | None = None) -> tuple[Factor, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maskbench.envs.tabletop.scene import HIGH, LOW, Body, Pose, Scene
+from maskbench.envs.tabletop.scene import Body, Pose, Scene
 
 #: Blade of the spatula (m), and how far before its start and its end it really moves.
 BLADE_WIDTH, BLADE_THICKNESS = 0.05, 0.005
@@ -25,10 +25,6 @@ class Action:
 
     pose0: Pose
     pose1: Pose
-
-    def clipped(self) -> Action:
-        """With positions inside of the workspace."""
-        return Action(*(Pose(*np.clip((p.x, p.y), LOW, HIGH).tolist(), p.yaw) for p in (self.pose0, self.pose1)))
 
 
 def pick_and_place(scene: Scene, action: Action) -> set[int]:

@@ -9,8 +9,7 @@ import gymnasium
 import numpy as np
 
 from maskbench.envs.tabletop import kinematics
-from maskbench.envs.tabletop.actions import WIDTH as ACTION_WIDTH
-from maskbench.envs.tabletop.actions import decode, encode
+from maskbench.envs.tabletop.actions import HIGHEST, LOWEST, decode, encode
 from maskbench.envs.tabletop.layout import Layout, NoRoomError
 from maskbench.envs.tabletop.partitions import pools, settings
 from maskbench.envs.tabletop.picture import HEIGHT, VIEWS, WIDTH, Frame, photograph
@@ -32,8 +31,8 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
     """One table; ``reset(seed=..., options={"task": ..., "partition": ..., "difficulty": ...})`` draws an episode from its seed alone.
 
     Observation: ``rgb`` and ``segm`` hold per view (``front``, ``top``) ``(3, 128, 256)`` and ``(128, 256)`` uint8; ``ee`` is 0 for
-    suction, 1 for the spatula. ``segm`` holds body ids: 0 ground, 1 mat, then those of ``info["objects"]``. Actions: ``(12,)`` in
-    [-1, 1] (``actions.PARTS``). ``info["prompt"]`` is the ``Prompt``; ``info["objects"]`` what is on the table, in slot order;
+    suction, 1 for the spatula. ``segm`` holds body ids: 0 ground, 1 mat, then those of ``info["objects"]``. Actions: ``(12,)``,
+    metres and quaternions (``actions.PARTS``). ``info["prompt"]`` is the ``Prompt``; ``info["objects"]`` what is on the table, in slot order;
     ``info["events"]`` holds ``success`` and ``failure`` when they happen.
 
     order:  of slots: ``shuffle`` draws it per episode, ``spawn`` is that of the original (base, dragged, distractors), which tells a
@@ -63,7 +62,7 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
                 "segm": _per_view((HEIGHT, WIDTH)),
             }
         )
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (ACTION_WIDTH,), np.float32)
+        self.action_space = gymnasium.spaces.Box(LOWEST, HIGHEST)
         self.render_mode = "rgb_array"
         self._choice = {"task": task, "partition": partition, "difficulty": difficulty}
         self._order, self._primitives = order, primitives
@@ -121,7 +120,7 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
     def expert(self, rng: np.random.Generator, pick: Pick = "centroid") -> np.ndarray | None:
         """The scripted oracle's next action ``(12,)`` float32, or None where it gives up."""
         action = self.trial.expert(rng, pick)
-        return None if action is None else encode(action.clipped())
+        return None if action is None else encode(action)
 
     def render(self) -> np.ndarray:  # type: ignore[override]
         """``(128, 512, 3)`` uint8: both views side by side."""
