@@ -97,12 +97,14 @@ class PlacingTrial(Trial):
     early:       what spoils the episode before its stage: nothing, an object of a later stage that ``moved``, or one that
                  ``arrived`` where it belongs later.
     strict:      every action must reach the one goal that is next.
+    guarded:     whether a distractor in a goal's place spoils the episode; not where it may stand there from the start.
     """
 
     stages: list[list[Goal]] = field(default_factory=list)
     distractors: tuple[int, ...] = ()
     early: Literal["allowed", "moved", "arrived"] = "allowed"
     strict: bool = False
+    guarded: bool = True
 
     def act(self, action: Action, primitives: Primitives) -> set[int]:
         moved = primitives.pick_and_place(self.scene, action)
@@ -152,7 +154,7 @@ class PlacingTrial(Trial):
                 return True
             for id in self.distractors if goal.required else ():
                 other = self.scene[id]
-                if any(distance(other.pose, t) < goal.eps for t in goal.targets):
+                if self.guarded and any(distance(other.pose, t) < goal.eps for t in goal.targets):
                     return True
                 if distance(body.pose, other.pose) < goal.eps and body.z > other.z and other.heights(body.footprint).max() >= 0:
                     return True

@@ -6,12 +6,21 @@ from typing import Any
 
 from maskbench.envs.tabletop.tasks.base import Task
 from maskbench.envs.tabletop.tasks.concepts import NovelAdjective, NovelAdjectiveAndNoun, NovelNoun
+from maskbench.envs.tabletop.tasks.matching import SameShape, SameTexture
+from maskbench.envs.tabletop.tasks.memory import ManipulateOldNeighbour, PickInOrderThenRestore
+from maskbench.envs.tabletop.tasks.motion import FollowMotion, FollowOrder
 from maskbench.envs.tabletop.tasks.put import SceneUnderstanding, VisualManipulation
+from maskbench.envs.tabletop.tasks.rearrange import Rearrange, RearrangeThenRestore
 from maskbench.envs.tabletop.tasks.rotate import Rotate, Twist
+from maskbench.envs.tabletop.tasks.sweep import SweepWithoutExceeding, SweepWithoutTouching
 from maskbench.errors import ConfigError, did_you_mean
 
-_CLASSES: tuple[type[Task], ...] = (VisualManipulation, SceneUnderstanding, Rotate, NovelAdjective, NovelNoun, NovelAdjectiveAndNoun, Twist)
-TASKS: dict[str, type[Task]] = {c.name: c for c in sorted(_CLASSES, key=lambda c: c.number)}
+_CLASSES: tuple[type[Task], ...] = (
+    *(VisualManipulation, SceneUnderstanding, Rotate, Rearrange, RearrangeThenRestore, NovelAdjective, NovelNoun),
+    *(NovelAdjectiveAndNoun, Twist, FollowMotion, FollowOrder, SweepWithoutExceeding, SweepWithoutTouching),
+    *(SameTexture, SameShape, ManipulateOldNeighbour, PickInOrderThenRestore),
+)
+TASKS: dict[str, type[Task]] = {c.name: c for c in _CLASSES}
 #: Names that tasks had in older data.
 FORMER_NAMES = {
     "same_color": "same_texture",
