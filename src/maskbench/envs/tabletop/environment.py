@@ -45,8 +45,9 @@ class Tabletop(Environment):
     stop_on_failure: whether a spoilt episode ends, as in the benchmark.
     horizon:    actions an episode; None grants the oracle's limit and two more, the most of the tasks.
 
-    Factors: the state, ``action`` (12,) in metres and quaternions as in released trajectories, ``reward``, 1 on success. Episodes of
-    ``generate`` come with their prompts. Raises ConfigError for unknown names and for tasks that a partition does not hold.
+    Factors: the state, ``action`` (12,) in metres and quaternions as in released trajectories, ``reward``, 1 on success.
+    Episodes of ``generate`` come with their prompts. Raises ConfigError for unknown names and for tasks that a partition does
+    not hold.
     """
 
     queries: ClassVar[tuple[str, ...]] = ("bc", "goal")
@@ -139,9 +140,9 @@ class Tabletop(Environment):
     ) -> Iterator[Episode]:
         """Successful demonstrations of the scripted oracle, tasks in turn; ``meta`` names task, seed and instruction.
 
-        pick:    ``centroid`` takes objects at the visible point nearest to their centre, ``random_pixel`` at any visible one, as
-                 the published demonstrations do: the same scene then has many right answers.
-        prompts: whether the store keeps the instructions' pictures; None = unless ``observe=features``.
+        pick:    ``centroid`` takes objects at the visible point nearest to their centre, ``random_pixel`` at any visible one,
+                 as the published demonstrations do: the same scene then has many right answers.
+        prompts: whether episodes carry their instructions; None = unless ``observe=features``.
         workers: processes; episodes do not depend on their number.
         Raises ConfigError for other values, EnvError where no attempt succeeds.
         """

@@ -58,7 +58,7 @@ def push(scene: Scene, action: Action, watch: Watch) -> set[int]:
     blade = start - PUSH_BACK * along
     reach = [b for b in scene if not b.fixed]
     first = max(int((_free_way(reach, blade, along) - BLADE_THICKNESS) / _STEP) - 1, 0)
-    for step in range(first, max(int(round(travel / _STEP)), 0) + 1):
+    for step in range(first, max(round(travel / _STEP), 0) + 1):
         hit = _shove(scene, reach, blade + step * _STEP * along, along)
         if hit:
             moved |= hit

@@ -181,7 +181,8 @@ def support(body: Body, others: Iterable[Body]) -> float:
     """
     highest = 0.0
     for other in others:
-        if other.id == body.id or other.z >= body.z + body.size[2] and other.z > 0 or not _near(other, body):
+        above = other.z > 0 and other.z >= body.z + body.size[2]
+        if other.id == body.id or above or not _near(other, body):
             continue
         if other.spec.group == "strip":
             continue

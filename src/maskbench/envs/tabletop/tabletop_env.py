@@ -28,15 +28,16 @@ BONUS_STEPS = 2
 
 
 class TabletopEnv(gymnasium.Env[Any, Any]):
-    """One table; ``reset(seed=..., options={"task": ..., "partition": ..., "difficulty": ...})`` draws an episode from its seed alone.
+    """One table. ``reset(seed=..., options=...)`` draws an episode from the seed and from the task, partition and difficulty,
+    which ``options`` may name.
 
-    Observation: ``rgb`` and ``segm`` hold per view (``front``, ``top``) ``(3, 128, 256)`` and ``(128, 256)`` uint8; ``ee`` is 0 for
-    suction, 1 for the spatula. ``segm`` holds body ids: 0 ground, 1 mat, then those of ``info["objects"]``. Actions: ``(12,)``,
-    metres and quaternions (``actions.PARTS``). ``info["prompt"]`` is the ``Prompt``; ``info["objects"]`` what is on the table, in slot order;
-    ``info["events"]`` holds ``success`` and ``failure`` when they happen.
+    Observation: ``rgb`` and ``segm`` hold per view (``front``, ``top``) ``(3, 128, 256)`` and ``(128, 256)`` uint8; ``ee`` is 0
+    for suction, 1 for the spatula. ``segm`` holds body ids: 0 ground, 1 mat, then those of ``info["objects"]``.
+    Actions: ``(12,)``, metres and quaternions (``actions.PARTS``). ``info["prompt"]`` is the ``Prompt``; ``info["objects"]``
+    what is on the table, in slot order; ``info["events"]`` holds ``success`` and ``failure`` when they happen.
 
-    order:  of slots: ``shuffle`` draws it per episode, ``spawn`` is that of the original (base, dragged, distractors), which tells a
-            model what to move without any instruction, ``spatial`` goes from left to right.
+    order:  of slots: ``shuffle`` draws it per episode, ``spawn`` is that of the original (base, dragged, distractors), which
+            tells a model what to move without any instruction, ``spatial`` goes from left to right.
     stop_on_failure: whether a spoilt episode ends, as in the benchmark; CoGeLoT goes on, but nothing makes good what is spoilt.
     horizon: actions per episode; None grants the oracle's limit and two more.
     """
@@ -108,10 +109,10 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
 
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         trial = self.trial
-        was = trial.success, trial.failed
+        won, lost = trial.success, trial.failed
         trial.act(decode(action), self._primitives)
         self._steps, self._frame = self._steps + 1, None
-        events = tuple(n for n, now, old in zip(("success", "failure"), (trial.success, trial.failed), was, strict=True) if now > old)
+        events = ("success",) * (trial.success > won) + ("failure",) * (trial.failed > lost)
         ended = trial.success or (trial.failed and self._stop)
         truncated = self._steps >= self._limit and not ended
         reward = float("success" in events)
@@ -143,7 +144,8 @@ def draw_trial(
 ) -> tuple[Task, Trial, np.random.Generator]:
     """The episode that a seed begins, its task, and the generator that drew it. Raises EnvError where no draw works out."""
     known = find_task(task)
-    known = find_task(task, {**settings(known.name, difficulty), **{k: v for k, v in (overrides or {}).items() if hasattr(known, k)}})
+    fitting = {k: v for k, v in (overrides or {}).items() if hasattr(known, k)}
+    known = find_task(task, {**settings(known.name, difficulty), **fitting})
     names = pools(partition, known.name, known.open_textures)
     rng = np.random.default_rng([seed, zlib.crc32(f"{known.name}/{partition}/{difficulty}".encode())])
     for _ in range(_DRAWS):
@@ -154,7 +156,8 @@ def draw_trial(
             continue
         if trial.sound():
             return known, trial, rng
-    raise EnvError(f"no scene of task={known.name} partition={partition} difficulty={difficulty} in {_DRAWS} draws of seed {seed}")
+    where = f"task={known.name} partition={partition} difficulty={difficulty}"
+    raise EnvError(f"no scene of {where} in {_DRAWS} draws of seed {seed}")
 
 
 def _per_view(shape: tuple[int, ...]) -> gymnasium.spaces.Dict:

@@ -21,8 +21,9 @@ from maskbench.prompt import Prompt
 #: Blocks and the points that they are pushed to, in order.
 Plan = list[tuple[int, np.ndarray]]
 
-#: Plans that the oracle thinks through before it gives up.
-_PLANS = 24
+#: What the oracle thinks through before it gives up: orders of the blocks, and how deep in the zone they are to lie.
+_ORDERS = 12
+_DEPTHS = (0.5, 0.65, 0.35)
 _DETERMINERS = {1: "one", 2: "two", 3: "three"}
 #: Where blocks lie in a row at the near side: corners (x, y), from which they spread over this much of y.
 _SPAWNS = ((0.57, -0.22), (0.58, 0.03))
@@ -38,6 +39,10 @@ class Zone:
     low: np.ndarray
     high: np.ndarray
 
+    def depth(self, part: float) -> float:
+        """x at this part of the way from the far to the near side."""
+        return float((1 - part) * self.low[0] + part * self.high[0])
+
     def holds(self, points: np.ndarray) -> bool:
         """Whether all of ``(n, 2)`` points lie inside."""
         return bool(((points > self.low) & (points < self.high)).all())
@@ -47,8 +52,8 @@ class Zone:
 class SweepingTrial(Trial):
     """Exactly ``wanted`` of ``swept`` belong in ``zone``; none may touch the line, and no other block may get in.
 
-    plans: the oracle's ideas, best first: blocks in order, and the points to which each one's centre is pushed. It tries them in its
-           mind and keeps the first that works out.
+    plans: the oracle's ideas, best first: blocks in order, and the points to which each one's centre is pushed. It tries them
+           in its mind and keeps the first that works out.
     """
 
     swept: tuple[int, ...] = ()
@@ -153,8 +158,11 @@ class _Sweep(Task):
         prompt = Prompt(f"Sweep {determiner} {{swept_obj}} into {{bounds}} without {self.determined} {{constraint}}.", images)
         trial = SweepingTrial(scene, prompt, tuple(swept), tuple(others), line, zone, wanted)
         nearest = sorted(swept, key=lambda i: self._detour(scene[i], -1 if side == 0 else 1))
-        orders = islice(permutations(nearest, wanted), _PLANS)
-        trial.plans = [self._plan(trial, order, -1 if side == 0 else 1) for order in orders]
+        trial.plans = [
+            self._plan(trial, order, -1 if side == 0 else 1, depth)
+            for order in islice(permutations(nearest, wanted), _ORDERS)
+            for depth in _DEPTHS
+        ]
         return trial
 
     def _line(self, rng: np.random.Generator) -> tuple[Pose, Zone]:
@@ -164,7 +172,7 @@ class _Sweep(Task):
         """By which the oracle takes the nearest blocks first."""
         raise NotImplementedError
 
-    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int) -> Plan:
+    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int, depth: float) -> Plan:
         raise NotImplementedError
 
     def _block(self, layout: Layout) -> ObjectSpec:
@@ -178,7 +186,8 @@ class _Sweep(Task):
         aligned = 0.0 if spec.name == "small block" else layout.yaw()
         x, y, z = layout.size(spec, scale)
         return [
-            layout.scene.add(spec, texture, (x, y, max(z, 0.012)), Pose(corner[0], corner[1] + float(o), aligned)) for o in offsets
+            layout.scene.add(spec, texture, (x, y, max(z, 0.012)), Pose(corner[0], corner[1] + float(o), aligned))
+            for o in offsets
         ]
 
 
@@ -205,9 +214,9 @@ class SweepWithoutExceeding(_Sweep):
     def _detour(self, block: Body, side: int) -> float:
         return abs(block.pose.y)
 
-    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int) -> Plan:
+    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int, depth: float) -> Plan:
         """Each block straight into the zone, as near to its own column as its neighbours leave room."""
-        x = float(trial.zone.low[0] + trial.zone.high[0]) / 2
+        x = trial.zone.depth(depth)
         outwards = sorted(order, key=lambda i: trial.scene[i].pose.y * side)
         most = {id: trial.zone.high[1] - 0.03 - 0.04 * (len(order) - 1 - n) for n, id in enumerate(outwards)}
         columns = {id: side * min(side * trial.scene[id].pose.y, most[id]) for id in order}
@@ -240,9 +249,9 @@ class SweepWithoutTouching(_Sweep):
         """Where blocks pass the end of the line."""
         return _LINE[1] * self.line_scale / 2 + 0.022
 
-    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int) -> Plan:
+    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int, depth: float) -> Plan:
         """Sideways past the end of the line, forward beside or into the border, then inwards to make room for the next one."""
-        x = float(trial.zone.low[0] + trial.zone.high[0]) / 2
+        x = trial.zone.depth(depth)
         plan: Plan = []
         for n, id in enumerate(order):
             lane = side * self._lane
