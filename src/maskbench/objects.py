@@ -82,7 +82,7 @@ def object_cells(rgb: np.ndarray, segm: np.ndarray, ids: np.ndarray) -> np.ndarr
     cells = np.zeros((*seen.shape, OBJECT_BYTES), np.uint8)
     frame, slot = np.nonzero(seen)
     corners = edges[frame, slot]
-    cells[frame, slot, :CROP_BYTES] = crop(rgb[frame], corners).reshape(len(frame), -1)
+    cells[frame, slot, :CROP_BYTES] = crop(rgb[frame], corners).reshape(len(frame), CROP_BYTES)
     cells[frame, slot, CROP_BYTES:-1] = _boxes(corners)
     cells[frame, slot, -1] = 1
     return cells

@@ -22,11 +22,12 @@ from maskbench.envs.tabletop.tabletop_env import BONUS_STEPS, ObjectOrder, Table
 from maskbench.envs.tabletop.tasks import find_task
 from maskbench.envs.tabletop.tasks.base import Task
 from maskbench.envs.tabletop.trial import Pick, Primitives
+from maskbench.envs.tabletop.vima_bench import VimaBenchEnv
 from maskbench.errors import ConfigError, EnvError, did_you_mean
 from maskbench.prompt import Prompt, PromptedEpisode
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
-Backend = Literal["kinematic", "mujoco"]
+Backend = Literal["kinematic", "mujoco", "vima_bench"]
 #: Seeds tried for one demonstration.
 _ATTEMPTS = 100
 
@@ -40,7 +41,8 @@ class Tabletop(Environment):
     observe:    what a step's state is (``features.Observe``).
     order:      of object slots (``TabletopEnv``).
     slots:      objects that an observation has room for; None takes what the tasks need.
-    backend:    ``kinematic`` moves objects exactly; ``mujoco`` drops and pushes them as rigid bodies.
+    backend:    ``kinematic`` moves objects exactly; ``mujoco`` drops and pushes them as rigid bodies; ``vima_bench`` is the
+                original benchmark, where it is installed, for rollouts of one task.
     rearrange:  how many objects tasks 4 and 5 move: 1 to 3 as in the ``original`` code, or ``fixed3`` as CoGeLoT has it.
     stop_on_failure: whether a spoilt episode ends, as in the benchmark.
     horizon:    actions an episode; None grants the oracle's limit and two more, the most of the tasks.
@@ -82,6 +84,8 @@ class Tabletop(Environment):
         drawn = [find_task(t, settings(t, difficulty)) for t in self.tasks]
         for one in drawn:
             pools(partition, one.name, one.open_textures)
+        if backend == "vima_bench" and len(drawn) > 1:
+            raise ConfigError(f"backend=vima_bench plays one task at a time; found {', '.join(self.tasks)}")
         needed = max(t.most_objects for t in drawn)
         if slots is not None and slots < needed:
             raise ConfigError(f"slots={slots} are fewer than the objects of these tasks; expected at least {needed}")
@@ -103,8 +107,12 @@ class Tabletop(Environment):
     def make_batch(self, num_slots: int) -> TabletopBatch:
         return TabletopBatch([self.make() for _ in range(num_slots)])
 
-    def table(self) -> TabletopEnv:
+    def table(self) -> TabletopEnv | VimaBenchEnv:
         """One table with the benchmark's own interface: pictures and poses."""
+        if self.backend == "vima_bench":
+            return VimaBenchEnv(
+                self.tasks[0], self.partition, self.difficulty, order=self.order, stop_on_failure=self.stop_on_failure
+            )
         return TabletopEnv(
             self.tasks[0],
             self.partition,
@@ -120,8 +128,10 @@ class Tabletop(Environment):
         """The task of the episode that a seed begins."""
         return self.tasks[env_seed % len(self.tasks)]
 
-    def goal(self, env_seed: int) -> Mapping[str, np.ndarray]:
+    def goal(self, env_seed: int) -> Mapping[str, np.ndarray] | None:
         """The state in which the scripted oracle leaves this seed's episode. The end effector is not asked for."""
+        if self.backend == "vima_bench":
+            return None
         env, rng = self.make(), np.random.default_rng(env_seed)
         observation, _ = env.reset(seed=env_seed)
         for _ in range(self.horizon):
@@ -214,7 +224,7 @@ class FactorEnv(gymnasium.Env[Any, Any]):
 
     metadata = TabletopEnv.metadata
 
-    def __init__(self, family: Tabletop, table: TabletopEnv) -> None:
+    def __init__(self, family: Tabletop, table: TabletopEnv | VimaBenchEnv) -> None:
         self.family, self.table = family, table
         self.observation_space = observation_space(family.spec)
         self.action_space = gymnasium.spaces.Box(LOWEST, HIGHEST)

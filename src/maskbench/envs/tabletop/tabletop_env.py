@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import gymnasium
@@ -56,13 +57,7 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         horizon: int | None = None,
         overrides: dict[str, Any] | None = None,
     ) -> None:
-        self.observation_space = gymnasium.spaces.Dict(
-            {
-                "ee": gymnasium.spaces.Discrete(2),
-                "rgb": _per_view((3, HEIGHT, WIDTH)),
-                "segm": _per_view((HEIGHT, WIDTH)),
-            }
-        )
+        self.observation_space = picture_space()
         self.action_space = gymnasium.spaces.Box(LOWEST, HIGHEST)
         self.render_mode = "rgb_array"
         self._choice = {"task": task, "partition": partition, "difficulty": difficulty}
@@ -104,7 +99,8 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         choice = {**self._choice, **{k: v for k, v in (options or {}).items() if k in self._choice}}
         task, self._trial, rng = draw_trial(seed, **choice, overrides=self._overrides)
         self._steps, self._limit = 0, self._horizon or task.oracle_max_steps + BONUS_STEPS
-        self._objects, self._frame = _slots(self._trial, self._order, rng), None
+        self._frame = None
+        self._objects = arranged([b.described for b in self._trial.scene], self.frame, self._order, rng)
         return self._observe(), {**choice, **self._about(), "events": ()}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
@@ -160,14 +156,25 @@ def draw_trial(
     raise EnvError(f"no scene of {where} in {_DRAWS} draws of seed {seed}")
 
 
+def picture_space() -> gymnasium.spaces.Dict:
+    """Of the benchmark's observations."""
+    pictures = {"rgb": _per_view((3, HEIGHT, WIDTH)), "segm": _per_view((HEIGHT, WIDTH))}
+    return gymnasium.spaces.Dict({**pictures, "ee": gymnasium.spaces.Discrete(2)})
+
+
 def _per_view(shape: tuple[int, ...]) -> gymnasium.spaces.Dict:
     return gymnasium.spaces.Dict({v: gymnasium.spaces.Box(0, 255, shape, np.uint8) for v in VIEWS})
 
 
-def _slots(trial: Trial, order: ObjectOrder, rng: np.random.Generator) -> tuple[PromptObject, ...]:
-    bodies = list(trial.scene)
+def arranged(
+    objects: Sequence[PromptObject], frame: Frame, order: ObjectOrder, rng: np.random.Generator
+) -> tuple[PromptObject, ...]:
+    """``objects``, given in spawn order, in the order of their slots; from left to right as seen from above where spatial."""
     if order == "shuffle":
-        bodies = [bodies[i] for i in rng.permutation(len(bodies))]
-    elif order == "spatial":
-        bodies.sort(key=lambda b: (b.pose.y, b.pose.x))
-    return tuple(b.described for b in bodies)
+        return tuple(objects[i] for i in rng.permutation(len(objects)))
+    if order == "spatial":
+        columns = np.arange(WIDTH)
+        counts = [(frame.segm["top"] == o.id).sum(0) for o in objects]
+        centre = [float(c @ columns / c.sum()) if c.any() else np.inf for c in counts]
+        return tuple(objects[i] for i in np.argsort(centre, kind="stable"))
+    return tuple(objects)
