@@ -129,7 +129,20 @@ def test_horizons_are_the_oracles_and_two_more() -> None:
         13: 14,
     }
     assert Tabletop(["rotate", "twist"]).horizon == 7
-    assert Tabletop("rotate", horizon=10).horizon == 10
+    assert Tabletop("rotate", horizon=10, rest=2).horizon == 10
+    assert Tabletop("rotate", rest=2).horizon == 7
+
+
+@pytest.mark.parametrize("task", ["visual_manipulation", "sweep_without_exceeding"])
+def test_episodes_may_rest_after_their_success(task: str) -> None:
+    family = Tabletop(task, rest=2)
+    check_env(family, episodes=2, steps=4)
+    episode = next(iter(family.generate(1, seed=0)))
+    state, reward = episode.values["state"], episode.values["reward"][:, 0]
+    assert reward.tolist() == [*[0.0] * (len(episode) - 3), 1.0, 0.0, 0.0]
+    np.testing.assert_array_equal(state[-2], state[-1])
+    np.testing.assert_array_equal(state[-1], episode.final["state"])
+    assert not np.array_equal(state[-2], state[-3])
 
 
 def test_mistakes_are_named() -> None:

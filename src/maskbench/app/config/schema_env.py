@@ -178,4 +178,5 @@ class Tabletop(EnvNode):
     backend: Literal["kinematic", "mujoco", "vima_bench"] = "kinematic"
     rearrange: Literal["original", "fixed3"] = "original"
     stop_on_failure: bool = True
+    rest: Annotated[int, Bound(least=0)] = 0
     horizon: Steps | None = None

@@ -14,6 +14,9 @@ WIDTH = 12
 LOWEST = np.array([*LOW, -1, -1, -1, -1] * 2, np.float32)
 HIGHEST = np.array([*HIGH, 1, 1, 1, 1] * 2, np.float32)
 
+#: Moves nothing: what is picked is put back where it was, and a push of no length is none.
+NOTHING = np.array([*LOW, 0, 0, 0, 1] * 2, np.float32)
+
 
 def decode(action: np.ndarray) -> Action:
     """A flat action ``(12,)`` with positions cut to the workspace.

@@ -13,7 +13,7 @@ import numpy as np
 
 from maskbench.envs.base import Environment, LoopedBatch
 from maskbench.envs.single import observation_space
-from maskbench.envs.tabletop.actions import HIGHEST, LOWEST, PARTS, WIDTH
+from maskbench.envs.tabletop.actions import HIGHEST, LOWEST, NOTHING, PARTS, WIDTH
 from maskbench.envs.tabletop.features import Observe, observe_factors, state_factors
 from maskbench.envs.tabletop.kinematics import KINEMATIC
 from maskbench.envs.tabletop.partitions import pools, settings
@@ -45,7 +45,9 @@ class Tabletop(Environment):
                 original benchmark, where it is installed, for rollouts of one task.
     rearrange:  how many objects tasks 4 and 5 move: 1 to 3 as in the ``original`` code, or ``fixed3`` as CoGeLoT has it.
     stop_on_failure: whether a spoilt episode ends, as in the benchmark.
-    horizon:    actions an episode; None grants the oracle's limit and two more, the most of the tasks.
+    rest:       actions that an episode goes on after its success. Demonstrations then do nothing, and recordings show what was
+                achieved: 1 gives goal and inverse-dynamics masks the state that they need.
+    horizon:    actions an episode; None grants the oracle's limit, the most of the tasks, two more, and ``rest``.
 
     Factors: the state, ``action`` (12,) in metres and quaternions as in released trajectories, ``reward``, 1 on success.
     Episodes of ``generate`` come with their prompts. Raises ConfigError for unknown names and for tasks that a partition does
@@ -67,6 +69,7 @@ class Tabletop(Environment):
         backend: Backend = "kinematic",
         rearrange: Literal["original", "fixed3"] = "original",
         stop_on_failure: bool = True,
+        rest: int = 0,
         horizon: int | None = None,
     ) -> None:
         for key, value, valid in (("observe", observe, Observe), ("order", order, ObjectOrder), ("backend", backend, Backend)):
@@ -90,7 +93,8 @@ class Tabletop(Environment):
         if slots is not None and slots < needed:
             raise ConfigError(f"slots={slots} are fewer than the objects of these tasks; expected at least {needed}")
         self.slots = slots or needed
-        self.horizon = horizon or max(map(_limit, drawn))
+        self.rest = rest
+        self.horizon = horizon or max(map(_limit, drawn)) + rest
         parts = tuple(PARTS)
         self.spec = TrajectorySpec(
             (
@@ -120,6 +124,7 @@ class Tabletop(Environment):
             order=self.order,
             primitives=self._primitives(),
             stop_on_failure=self.stop_on_failure,
+            rest=self.rest,
             horizon=self.horizon,
             overrides={"sampler": self.rearrange},
         )
@@ -138,8 +143,8 @@ class Tabletop(Environment):
             action = env.table.expert(rng)
             if action is None:
                 break
-            observation, _, terminated, _, _ = env.step(action)
-            if terminated:
+            observation, _, _, _, info = env.step(action)
+            if info["success"]:
                 break
         if "state" in observation:
             observation["state"][-1] = np.nan
@@ -195,9 +200,10 @@ class Tabletop(Environment):
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
         """Recorded factors and final state, or None where the oracle does not succeed in time."""
         rows: dict[str, list[Any]] = {name: [] for name in self.spec.names}
-        observation, _ = env.reset(seed=env_seed)
+        observation, info = env.reset(seed=env_seed)
+        terminated = False
         for _ in range(self.horizon):
-            action = env.table.expert(rng, pick)
+            action = NOTHING if info["success"] else env.table.expert(rng, pick)
             if action is None:
                 return None
             for name, value in observation.items():
@@ -205,10 +211,10 @@ class Tabletop(Environment):
             rows["action"].append(action)
             observation, reward, terminated, truncated, info = env.step(action)
             rows["reward"].append([reward])
-            if info["success"]:
-                return {n: np.array(row, self.spec[n].dtype) for n, row in rows.items()}, observation
             if terminated or truncated:
-                return None
+                break
+        if info["success"] and terminated:
+            return {n: np.array(row, self.spec[n].dtype) for n, row in rows.items()}, observation
         return None
 
     def _primitives(self) -> Primitives:

@@ -40,7 +40,8 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
     order:  of slots: ``shuffle`` draws it per episode, ``spawn`` is that of the original (base, dragged, distractors), which
             tells a model what to move without any instruction, ``spatial`` goes from left to right.
     stop_on_failure: whether a spoilt episode ends, as in the benchmark; CoGeLoT goes on, but nothing makes good what is spoilt.
-    horizon: actions per episode; None grants the oracle's limit and two more.
+    rest:    actions that an episode goes on after its success.
+    horizon: actions per episode; None grants the oracle's limit, two more, and ``rest``.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012 - gymnasium's own declaration
@@ -54,6 +55,7 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         order: ObjectOrder = "shuffle",
         primitives: Primitives = kinematics.KINEMATIC,
         stop_on_failure: bool = True,
+        rest: int = 0,
         horizon: int | None = None,
         overrides: dict[str, Any] | None = None,
     ) -> None:
@@ -62,9 +64,9 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         self.render_mode = "rgb_array"
         self._choice = {"task": task, "partition": partition, "difficulty": difficulty}
         self._order, self._primitives = order, primitives
-        self._stop, self._horizon, self._overrides = stop_on_failure, horizon, overrides or {}
+        self._stop, self._rest, self._horizon, self._overrides = stop_on_failure, rest, horizon, overrides or {}
         self._trial: Trial | None = None
-        self._steps = self._limit = 0
+        self._steps = self._limit = self._rested = 0
         self._objects: tuple[PromptObject, ...] = ()
         self._frame: Frame | None = None
 
@@ -98,7 +100,7 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
             seed = int(self.np_random.integers(2**31))
         choice = {**self._choice, **{k: v for k, v in (options or {}).items() if k in self._choice}}
         task, self._trial, rng = draw_trial(seed, **choice, overrides=self._overrides)
-        self._steps, self._limit = 0, self._horizon or task.oracle_max_steps + BONUS_STEPS
+        self._steps, self._limit, self._rested = 0, self._horizon or task.oracle_max_steps + BONUS_STEPS + self._rest, 0
         self._frame = None
         self._objects = arranged([b.described for b in self._trial.scene], self.frame, self._order, rng)
         return self._observe(), {**choice, **self._about(), "events": ()}
@@ -109,7 +111,8 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         trial.act(decode(action), self._primitives)
         self._steps, self._frame = self._steps + 1, None
         events = ("success",) * (trial.success > won) + ("failure",) * (trial.failed > lost)
-        ended = trial.success or (trial.failed and self._stop)
+        self._rested += won
+        ended = (trial.success and self._rested >= self._rest) or (trial.failed and self._stop)
         truncated = self._steps >= self._limit and not ended
         reward = float("success" in events)
         return self._observe(), reward, ended, truncated, {**self._about(), "events": events, "failed": trial.failed}

@@ -66,6 +66,8 @@ class SweepingTrial(Trial):
 
     def act(self, action: Action, primitives: Primitives) -> set[int]:
         moved = primitives.push(self.scene, action, self._watch)
+        if self.success:
+            return moved
         inside = self._inside(self.swept)
         gone = any(((b.position < LOW) | (b.position > HIGH)).any() for b in (self.scene[i] for i in self.swept))
         self.failed |= inside > self.wanted or self._inside(self.others) > 0 or gone
@@ -104,6 +106,8 @@ class SweepingTrial(Trial):
 
     def _watch(self, scene: Scene) -> None:
         """Touching is for good, also between two looks of the cameras."""
+        if self.success:
+            return
         line = scene[self.line]
         for id in self.swept:
             body = scene[id]
