@@ -70,12 +70,14 @@ class Factor:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Storage type: int64 for discrete factors, objects (``str``) for text, float64 for simulator states, float32
-        otherwise."""
+        """Storage type: int64 for discrete factors, objects (``str``) for text, bytes for pictures and objects, float64 for
+        simulator states, float32 otherwise."""
         if self.kind == "discrete":
             return np.dtype(np.int64)
         if self.kind == "text":
             return np.dtype(object)
+        if self.kind in ("image", "objects"):
+            return np.dtype(np.uint8)
         return np.dtype(np.float64) if self.role == "simulator" else np.dtype(np.float32)
 
     def split(self, per_dimension: bool = False, pieces: int | None = None) -> tuple[Factor, ...]:

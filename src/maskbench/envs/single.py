@@ -12,14 +12,15 @@ from maskbench.trajectory import TrajectorySpec
 
 
 def observation_space(spec: TrajectorySpec) -> gymnasium.spaces.Dict:
-    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, ``Text``, or an unbounded ``Box`` of the factor's
-    shape."""
+    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, ``Text``, bytes, or an unbounded ``Box`` of its shape."""
     spaces: dict[str, gymnasium.Space[Any]] = {}
     for factor in spec.with_role("state"):
         if factor.kind == "text":
             spaces[factor.name] = text_space()
         elif factor.classes is not None:
             spaces[factor.name] = gymnasium.spaces.Discrete(factor.classes)
+        elif factor.dtype == np.uint8:
+            spaces[factor.name] = gymnasium.spaces.Box(0, 255, factor.shape, np.uint8)
         else:
             spaces[factor.name] = gymnasium.spaces.Box(-np.inf, np.inf, factor.shape, factor.dtype.type)
     return gymnasium.spaces.Dict(spaces)
