@@ -41,6 +41,11 @@ class Trial(ABC):
     def act(self, action: Action, primitives: Primitives) -> set[int]:
         """Executes one action and judges what it did; the ids of the objects that it moved."""
 
+    @property
+    @abstractmethod
+    def minimum(self) -> int:
+        """Actions that the episode takes without a mistake, asked before the first one."""
+
     @abstractmethod
     def sound(self) -> bool:
         """Whether the scene as drawn is neither solved nor spoilt."""
@@ -126,6 +131,10 @@ class PlacingTrial(Trial):
             self.stages.pop(0)
             self.success = not self.stages and not self.failed
         return moved
+
+    @property
+    def minimum(self) -> int:
+        return sum(map(len, self.stages))
 
     def sound(self) -> bool:
         return bool(self.stages) and not self._spoilt(self.stages[0]) and not any(g.reached(self.scene) for g in self.stages[0])
