@@ -12,6 +12,8 @@ import typer
 from maskbench.app.data_commands import data_root
 from maskbench.app.text_cli import text_app
 
+__all__ = ["text_app"]
+
 Folder = Annotated[Path, typer.Option("--root", help="data folder", default_factory=data_root)]
 Flavour = Literal["gata", "ttm"]
 

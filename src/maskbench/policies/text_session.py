@@ -64,7 +64,7 @@ class Session:
         if not 0 <= steps <= len(played):
             raise EnvError(f"restore:{steps} asks for {steps} commands; this game has had {len(played)}")
         finished = self.finish(Decision(""))
-        kept = self.steps[: played[steps]] if steps < len(played) else list(self.steps)
+        kept = self.steps[: played[steps - 1] + 1] if steps else []
         if self._states[steps] is not None:
             self.now = self.game.load(self._states[steps])
         else:

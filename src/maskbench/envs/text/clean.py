@@ -10,7 +10,7 @@ _STATUS = re.compile(r"\n?>?[ \t]{2,}-= [^\n]*? =-\s*-?\d+/\d+[ \t]*(?=\n|$)")
 #: Lines of TextWorld's title picture hold nothing but these, and at least one dollar sign or bar.
 _BANNER = re.compile(r"^[\s$\\/|_<>-]*[$\\|_][\s$\\/|_<>-]*$")
 _SCORE = re.compile(r"^(?:Your score has (?:just )?gone (?:up|down) by .*|You scored -?\d+ out of .*|\[Your score has .*\])$")
-_PROMPT = re.compile(r"^(?:Would you like to RESTART, RESTORE a saved game, QUIT.*|>)$")
+_PROMPT = re.compile(r"^(?:Would you like to RESTART, RESTORE a saved game.*|>)$")
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import json
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from maskbench.envs.text.levels import FIRST_SEED, SPLITS, Flavour, Split, level_of
+from maskbench.envs.text.levels import FIRST_SEED, Flavour, Split, level_of
 from maskbench.errors import DataError, EnvError, MissingExtraError
 
 MANIFEST, CARD = "manifest.json", "card.json"
@@ -174,6 +174,7 @@ def _describe(collection: Collection) -> None:
         "command": f"python -m maskbench text make-games --levels {collection.level} --flavour {collection.flavour}",
         "settings": asdict(level),
         "games": len(games),
+        "as_published": _as_published(collection, games),
     }
     for name, content in ((MANIFEST, {"games": games}), (CARD, card)):
         part = collection.folder / f"{name}.{os.getpid()}.part"
@@ -181,6 +182,9 @@ def _describe(collection: Collection) -> None:
         os.replace(part, collection.folder / name)
 
 
-def all_splits(root: Path, level: int, flavour: Flavour) -> Sequence[Collection]:
-    """The three collections of a level."""
-    return [Collection(root, level, flavour, split) for split in SPLITS]
+def _as_published(collection: Collection, games: Mapping[str, Any]) -> str:
+    """How many games are those of ``games.json``, whose hashes were taken when the published numbers were measured."""
+    known = json.loads(Path(__file__).with_name("games.json").read_text(encoding="utf-8"))
+    listed = known.get(f"{collection.flavour}/level_{collection.level}/{collection.split}", {})
+    same = sum(listed.get(seed) == about["sha256"][:16] for seed, about in games.items() if seed in listed)
+    return f"{same} of {sum(seed in listed for seed in games)}"
