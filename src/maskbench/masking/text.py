@@ -1,7 +1,7 @@
 """Schemes over the factors of a text episode: which spans are given, which are predicted, which are hidden (TTM spec 2.4).
 
-A step reads ``[val] obs [exp sum len rew] act``. A given span is shown without a loss, a predicted one ends with ``<eos>`` and is
-learnt, a hidden one is left out. One causal model serves all schemes; a mixture trains it on several.
+A step reads ``[val] obs [exp sum len rew] act``. A given span is shown without a loss, a predicted one ends with ``<eos>`` and
+is learnt, a hidden one is left out. One causal model serves all schemes; a mixture trains it on several.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class TextScheme:
 
     order:    of the factors in a step, where it is not that of ``FACTORS`` (``text_inverse`` shows what follows first).
     value:    value strategy and ``buckets`` its words; episode-wise values stand once, in front.
-    learn:    ``clean``: commands drawn at random are shown and not learnt (imitation); ``executed``: whatever was done is learnt,
-              noise too (value conditioning needs that). They are two losses; a model is trained on one.
+    learn:    ``clean``: commands drawn at random are shown and not learnt (imitation); ``executed``: whatever was done is
+              learnt, noise too (value conditioning needs that). They are two losses; a model is trained on one.
     observations: weight of the loss on observations, the forward model on the side.
     keep:     of several labels about a step, its expectation holds ``all``, or the ``nearest`` one.
     random:   a random subset of the factors of every step moves behind the rest (infilling by permutation).
@@ -105,7 +105,7 @@ def pieces(scheme: TextScheme, rollout: TextRollout, buckets: Buckets = TEN, ran
         if scheme.random and random is not None:
             factors = _shuffled(factors, random)
         for factor in factors:
-            if factor == "val" and whole or factor == "next" and last or factor == "act" and not step.command:
+            if (factor == "val" and whole) or (factor == "next" and last) or (factor == "act" and not step.command):
                 continue
             noisy = factor == "act" and step.noise and scheme.learn == "clean"
             yield _piece(scheme, factor, texts[factor], t, quiet=noisy)
@@ -133,7 +133,7 @@ def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, rando
     for piece in pieces(scheme, rollout, encoding.buckets, random):
         if lexicon is not None and piece.step > met:
             met = piece.step
-            lexicon.meet(steps[met].obs, (*(steps[met].admissible or ()), steps[met].command))
+            lexicon.meet(steps[met].obs, steps[met].admissible or ())  # never the answer, which play does not know
         text = lexicon.hide(piece.span.text) if lexicon is not None else piece.span.text
         body = encoding.tokenizer.encode(text)
         ids.append(special[f"<{piece.span.tag}>"])
