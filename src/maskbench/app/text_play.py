@@ -120,6 +120,7 @@ class _Sitting:
                 self.ended |= over
                 if last.command:
                     self.session.send(last)
+                    last = Decision("")  # said once
         finally:  # what was played is kept however it ends
             self._keep(self.session.finish(last))
             self.session.game.close()
