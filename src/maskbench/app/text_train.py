@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -89,6 +89,9 @@ def run_text_training(config: TrainConfig, run_dir: Path) -> float | None:
     )
     extra = {"encoding": encoding.to_json()}
     result = trainer.fit(network, problem, optimiser, schedule, run_dir, loggers, extra, config.resume is not None)
+    from maskbench.app.train import point_latest
+
+    point_latest(run_dir)
     console.print(f"{run_dir}: {result.samples_per_second:.1f} episodes/s, best loss {result.best_loss}", highlight=False)
     return result.best_loss
 
@@ -153,6 +156,8 @@ def play_text_model(config: RolloutConfig, run_dir: Path) -> float | None:
     device = pick_device(config.experiment.device)
     model = load_text_model(config.model.load_dir, config.model.which, device)
     env = with_what_it_needs(config.env, config.policy)
+    if config.policy.decode in ("admissible", "trie") and hasattr(env, "admissible"):
+        env = replace(env, admissible=True)  # type: ignore[call-arg]
     environment = instantiate(env)
     factory = partial(make_text_policy, model, config.policy, has_recipe(env))
     engine = Path(config.model.load_dir).name
