@@ -27,8 +27,10 @@ from maskbench.masking.text import TextScheme
 from maskbench.models.language import LanguageModel
 from maskbench.policies.text import Decoding, TextModelAgent, TextModelPolicy
 from maskbench.policies.text_agents import AgentPolicy
+from maskbench.policies.text_prompted import LocalCompletion, PromptedAgent
 from maskbench.rollout.policy import Policy
 from maskbench.text.encoding import Encoding
+from maskbench.text.formats import get_format
 from maskbench.text.lexicon import Lexicon, common_names
 from maskbench.text.rollout import TextRollout
 from maskbench.text.tokenizer import fit_tokenizer
@@ -144,6 +146,10 @@ def make_text_policy(model: TextModel, policy: PolicyConfig, recipe: bool) -> Po
     decoding = Decoding(
         policy.decode, policy.rank, policy.temperature, policy.condition, policy.value, policy.kappa, policy.filter
     )
+    if model.scheme.format is not None:
+        form = get_format(model.scheme.format)
+        complete = LocalCompletion(model.network, model.encoding, policy.temperature)
+        return AgentPolicy(lambda: wrapped(PromptedAgent(complete, form), policy, recipe))
     parts = (model.network, model.encoding, model.scheme, decoding)
     plain = policy.meta == "fixed" and policy.memory == "none" and not policy.epsilon and policy.loop_guard is None
     if plain:
