@@ -28,6 +28,7 @@ from maskbench.models.language import LanguageModel
 from maskbench.policies.text import Decoding, TextModelAgent, TextModelPolicy
 from maskbench.policies.text_agents import AgentPolicy
 from maskbench.policies.text_prompted import LocalCompletion, PromptedAgent
+from maskbench.reports.html import write_report
 from maskbench.rollout.policy import Policy
 from maskbench.text.encoding import Encoding
 from maskbench.text.formats import get_format
@@ -94,6 +95,7 @@ def run_text_training(config: TrainConfig, run_dir: Path) -> float | None:
     from maskbench.app.train import point_latest
 
     point_latest(run_dir)
+    write_report(run_dir)
     console.print(f"{run_dir}: {result.samples_per_second:.1f} episodes/s, best loss {result.best_loss}", highlight=False)
     return result.best_loss
 
