@@ -85,6 +85,16 @@ def test_the_gradient_of_noise_commands_is_exactly_zero(copying: bool) -> None:
     assert float(logits_of_noise.grad[at : at + len(noise)].abs().max()) == 0.0
 
 
+def test_windowed_pairs_learn_the_completion_of_a_named_format() -> None:
+    scheme = TextScheme(format="hindsight_expectation_str", value="label_mean")
+    ids, weights = sequence(ENCODING, scheme, GAME, Random(1))
+    text = ENCODING.tokenizer.decode(ids)
+    told = ENCODING.tokenizer.decode([i for i, w in zip(ids, weights, strict=True) if w])
+    assert text.startswith("goal: [get a high batch_fitness]")
+    assert told.startswith(" 'hindsight_expectation': '")
+    assert told.endswith(" ]\n")
+
+
 class _One:
     def rollout(self, index: int) -> TextRollout:
         return GAME

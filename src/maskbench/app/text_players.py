@@ -12,7 +12,9 @@ from maskbench.errors import ConfigError
 from maskbench.policies.text_agents import TextAgent
 from maskbench.policies.text_baselines import Expert, Noisy, RandomAdmissible, Retrieval
 from maskbench.policies.text_meta import BestOfN, ExpectationGate, Lookahead, LoopGuard
+from maskbench.policies.text_prompted import ChatCompletion, PromptedAgent
 from maskbench.policies.text_search import Remembering
+from maskbench.text.formats import get_format
 from maskbench.text.rollout import read
 
 #: Noise waits until the recipe was read; games without a cookbook have none to wait for.
@@ -31,6 +33,11 @@ def make_player(policy: PolicyConfig, recipe: bool = False) -> TextAgent:
         agent = Expert()
     elif policy.name == "retrieval":
         agent = Retrieval(read(Path(policy.data or "")))
+    elif policy.name == "api":
+        if policy.engine is None:
+            raise ConfigError("policy=api needs the name of a model: policy.engine=<model>")
+        form = get_format(policy.format)
+        agent = PromptedAgent(ChatCompletion(policy.url, policy.engine, form, policy.temperature), form)
     else:
         raise ConfigError(f"policy={policy.name} is no player of its own")
     return wrapped(agent, policy, recipe)

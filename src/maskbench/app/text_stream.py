@@ -109,7 +109,7 @@ def build_source(config: TrainConfig) -> tuple[TextSource, list[TextRollout]]:
             )
         stored = Stored(train, seed)
         source = Mixed(source, stored, text.kitchen, seed) if text.kitchen > 0 else stored
-        validation = held_out or validation
+        validation = held_out or train[: text.validation]
     if text.labellers:
         return Labelled(source, text.labellers), [label(r, text.labellers) for r in validation]
     return source, validation

@@ -7,12 +7,15 @@ is learnt, a hidden one is left out. One causal model serves all schemes; a mixt
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
 from maskbench.errors import ConfigError, did_you_mean
+from maskbench.text.admission import Admission
 from maskbench.text.encoding import Encoding
+from maskbench.text.examples import Job, pairs
+from maskbench.text.formats import get_format
 from maskbench.text.hindsight import Hindsight, Relabelling
 from maskbench.text.lexicon import Lexicon
 from maskbench.text.lossless import Span
@@ -38,6 +41,8 @@ class TextScheme:
     keep:     of several labels about a step, its expectation holds ``all``, or the ``nearest`` one.
     random:   a random subset of the factors of every step moves behind the rest (infilling by permutation).
     goal:     whether the goal stands in front.
+    format:   train on windowed pairs of a named prompt format instead of whole episodes (the original's way); what is given and
+              predicted is then the format's choice.
     """
 
     name: str = "text_bc"
@@ -50,6 +55,7 @@ class TextScheme:
     keep: Literal["all", "nearest"] = "nearest"
     random: bool = False
     goal: bool = False
+    format: str | None = None
 
     def __post_init__(self) -> None:
         for factor in (*self.given, *self.predict, *self.order):
@@ -58,6 +64,8 @@ class TextScheme:
         both = set(self.given) & set(self.predict)
         if both:
             raise ConfigError(f"text scheme '{self.name}' both gives and predicts {sorted(both)}: name each factor once")
+        if self.format is not None:
+            get_format(self.format)
         if self.learn not in ("clean", "executed"):
             raise ConfigError(f"text scheme learn='{self.learn}' is unknown. {did_you_mean(self.learn, ('clean', 'executed'))}")
 
@@ -125,6 +133,8 @@ def _shuffled(factors: list[str], random: Random) -> list[str]:
 
 def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, random: Random) -> tuple[list[int], list[float]]:
     """Token ids and the weight of predicting each of them, cut to the context from the front, the opening kept."""
+    if scheme.format is not None:
+        return _pair(encoding, scheme, rollout, random)
     ids: list[int] = []
     weights: list[float] = []
     lexicon = Lexicon(encoding.common, random) if encoding.common is not None else None
@@ -144,3 +154,20 @@ def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, rando
             ids.append(end)
             weights.append(piece.weight)
     return ids[: encoding.context], weights[: encoding.context]
+
+
+def _pair(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, random: Random) -> tuple[list[int], list[float]]:
+    """One windowed pair, drawn among those of the episode: prompt without a loss, completion with it. Names stay words."""
+    assert scheme.format is not None
+    whole = replace(rollout, run_id=0, epoch=0, partition="teacher")  # admission was decided by the source
+    job = Job(
+        Admission(agents=None, splits=None, labelled=False),
+        Relabelling(keep=scheme.keep),
+        strategy=scheme.value,
+        batch_fitness="none",
+        machine_needs_label=False,
+    )
+    example = random.choice(list(pairs(get_format(scheme.format), [whole], job))).example
+    prompt, completion = encoding.tokenizer.encode(example.prompt), encoding.tokenizer.encode(example.completion)
+    prompt = prompt[-(encoding.context - len(completion)) :]
+    return prompt + completion, [0.0] * len(prompt) + [1.0] * len(completion)
