@@ -12,7 +12,9 @@ from maskbench.errors import ConfigError
 from maskbench.policies.text_agents import TextAgent
 from maskbench.policies.text_baselines import Expert, Noisy, RandomAdmissible, Retrieval
 from maskbench.policies.text_meta import BestOfN, ExpectationGate, Lookahead, LoopGuard
+from maskbench.policies.text_prompted import ChatCompletion, PromptedAgent
 from maskbench.policies.text_search import Remembering
+from maskbench.text.formats import get_format
 from maskbench.text.rollout import read
 
 #: Noise waits until the recipe was read; games without a cookbook have none to wait for.
@@ -31,9 +33,25 @@ def make_player(policy: PolicyConfig, recipe: bool = False) -> TextAgent:
         agent = Expert()
     elif policy.name == "retrieval":
         agent = Retrieval(read(Path(policy.data or "")))
+    elif policy.name == "api":
+        if policy.engine is None:
+            raise ConfigError("policy=api needs the name of a model: policy.engine=<model>")
+        form = get_format(policy.format)
+        agent = PromptedAgent(ChatCompletion(policy.url, policy.engine, form, policy.temperature), form)
     else:
         raise ConfigError(f"policy={policy.name} is no player of its own")
     return wrapped(agent, policy, recipe)
+
+
+def load_player(run: str, policy: PolicyConfig, recipe: bool = False) -> TextAgent:
+    """The text model of a run folder, one game at a time."""
+    from maskbench.app.text_train import load_text_model
+    from maskbench.policies.text import Decoding, TextModelAgent
+
+    model = load_text_model(run)
+    names = ("decode", "rank", "temperature", "condition", "value", "kappa", "filter")
+    decoding = Decoding(**{name: getattr(policy, name) for name in names})
+    return wrapped(TextModelAgent(model.network, model.encoding, model.scheme, decoding), policy, recipe)
 
 
 def wrapped(agent: TextAgent, policy: PolicyConfig, recipe: bool = False) -> TextAgent:

@@ -104,12 +104,12 @@ def build_source(config: TrainConfig) -> tuple[TextSource, list[TextRollout]]:
         train, held_out = by_game(admitted, text.validation)
         if not train:
             raise DataError(
-                f"{path} holds no rollouts of env={config.env.name} for experiment.run_id={config.experiment.run_id}, epoch up to "
-                f"{config.experiment.epoch}, partition={text.partition}; collect some: python -m maskbench text collect"
+                f"{path} holds no rollouts of env={config.env.name} for experiment.run_id={config.experiment.run_id}, epoch up "
+                f"to {config.experiment.epoch}, partition={text.partition}; collect some: python -m maskbench text collect"
             )
         stored = Stored(train, seed)
         source = Mixed(source, stored, text.kitchen, seed) if text.kitchen > 0 else stored
-        validation = held_out or validation
+        validation = held_out or train[: text.validation]
     if text.labellers:
         return Labelled(source, text.labellers), [label(r, text.labellers) for r in validation]
     return source, validation

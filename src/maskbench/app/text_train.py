@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -27,8 +27,11 @@ from maskbench.masking.text import TextScheme
 from maskbench.models.language import LanguageModel
 from maskbench.policies.text import Decoding, TextModelAgent, TextModelPolicy
 from maskbench.policies.text_agents import AgentPolicy
+from maskbench.policies.text_prompted import LocalCompletion, PromptedAgent
+from maskbench.reports.html import write_report
 from maskbench.rollout.policy import Policy
 from maskbench.text.encoding import Encoding
+from maskbench.text.formats import get_format
 from maskbench.text.lexicon import Lexicon, common_names
 from maskbench.text.rollout import TextRollout
 from maskbench.text.tokenizer import fit_tokenizer
@@ -89,6 +92,10 @@ def run_text_training(config: TrainConfig, run_dir: Path) -> float | None:
     )
     extra = {"encoding": encoding.to_json()}
     result = trainer.fit(network, problem, optimiser, schedule, run_dir, loggers, extra, config.resume is not None)
+    from maskbench.app.train import point_latest
+
+    point_latest(run_dir)
+    write_report(run_dir)
     console.print(f"{run_dir}: {result.samples_per_second:.1f} episodes/s, best loss {result.best_loss}", highlight=False)
     return result.best_loss
 
@@ -141,6 +148,10 @@ def make_text_policy(model: TextModel, policy: PolicyConfig, recipe: bool) -> Po
     decoding = Decoding(
         policy.decode, policy.rank, policy.temperature, policy.condition, policy.value, policy.kappa, policy.filter
     )
+    if model.scheme.format is not None:
+        form = get_format(model.scheme.format)
+        complete = LocalCompletion(model.network, model.encoding, policy.temperature)
+        return AgentPolicy(lambda: wrapped(PromptedAgent(complete, form), policy, recipe))
     parts = (model.network, model.encoding, model.scheme, decoding)
     plain = policy.meta == "fixed" and policy.memory == "none" and not policy.epsilon and policy.loop_guard is None
     if plain:
@@ -153,6 +164,8 @@ def play_text_model(config: RolloutConfig, run_dir: Path) -> float | None:
     device = pick_device(config.experiment.device)
     model = load_text_model(config.model.load_dir, config.model.which, device)
     env = with_what_it_needs(config.env, config.policy)
+    if config.policy.decode in ("admissible", "trie") and hasattr(env, "admissible"):
+        env = replace(env, admissible=True)  # type: ignore[call-arg]
     environment = instantiate(env)
     factory = partial(make_text_policy, model, config.policy, has_recipe(env))
     engine = Path(config.model.load_dir).name

@@ -191,7 +191,7 @@ def _introduce(t: _Training, run_dir: Path, world: _World, console: Console) -> 
     prove_no_leak(t.model.network, t.model.scheme)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         announce(console, t.model, world.data, run_dir)
-        _point_latest(run_dir)
+        point_latest(run_dir)
 
 
 def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None:
@@ -253,7 +253,7 @@ def _num_steps(config: TrainConfig, data: Dataset, model: Model) -> int:
     return max(1, math.ceil(config.experiment.num_prior_epochs * sampler.steps_per_epoch))
 
 
-def _point_latest(run_dir: Path) -> None:
+def point_latest(run_dir: Path) -> None:
     """``train_runs/latest`` names the newest run."""
     root = next((p for p in run_dir.resolve().parents if p.name == "train_runs"), None)
     if root is None:

@@ -1,18 +1,21 @@
 """Schemes over the factors of a text episode: which spans are given, which are predicted, which are hidden (TTM spec 2.4).
 
-A step reads ``[val] obs [exp sum len rew] act``. A given span is shown without a loss, a predicted one ends with ``<eos>`` and is
-learnt, a hidden one is left out. One causal model serves all schemes; a mixture trains it on several.
+A step reads ``[val] obs [exp sum len rew] act``. A given span is shown without a loss, a predicted one ends with ``<eos>`` and
+is learnt, a hidden one is left out. One causal model serves all schemes; a mixture trains it on several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
 
 from maskbench.errors import ConfigError, did_you_mean
+from maskbench.text.admission import Admission
 from maskbench.text.encoding import Encoding
+from maskbench.text.examples import Job, pairs
+from maskbench.text.formats import get_format
 from maskbench.text.hindsight import Hindsight, Relabelling
 from maskbench.text.lexicon import Lexicon
 from maskbench.text.lossless import Span
@@ -32,12 +35,14 @@ class TextScheme:
 
     order:    of the factors in a step, where it is not that of ``FACTORS`` (``text_inverse`` shows what follows first).
     value:    value strategy and ``buckets`` its words; episode-wise values stand once, in front.
-    learn:    ``clean``: commands drawn at random are shown and not learnt (imitation); ``executed``: whatever was done is learnt,
-              noise too (value conditioning needs that). They are two losses; a model is trained on one.
+    learn:    ``clean``: commands drawn at random are shown and not learnt (imitation); ``executed``: whatever was done is
+              learnt, noise too (value conditioning needs that). They are two losses; a model is trained on one.
     observations: weight of the loss on observations, the forward model on the side.
     keep:     of several labels about a step, its expectation holds ``all``, or the ``nearest`` one.
     random:   a random subset of the factors of every step moves behind the rest (infilling by permutation).
     goal:     whether the goal stands in front.
+    format:   train on windowed pairs of a named prompt format instead of whole episodes (the original's way); what is given and
+              predicted is then the format's choice.
     """
 
     name: str = "text_bc"
@@ -50,6 +55,7 @@ class TextScheme:
     keep: Literal["all", "nearest"] = "nearest"
     random: bool = False
     goal: bool = False
+    format: str | None = None
 
     def __post_init__(self) -> None:
         for factor in (*self.given, *self.predict, *self.order):
@@ -58,6 +64,8 @@ class TextScheme:
         both = set(self.given) & set(self.predict)
         if both:
             raise ConfigError(f"text scheme '{self.name}' both gives and predicts {sorted(both)}: name each factor once")
+        if self.format is not None:
+            get_format(self.format)
         if self.learn not in ("clean", "executed"):
             raise ConfigError(f"text scheme learn='{self.learn}' is unknown. {did_you_mean(self.learn, ('clean', 'executed'))}")
 
@@ -105,7 +113,7 @@ def pieces(scheme: TextScheme, rollout: TextRollout, buckets: Buckets = TEN, ran
         if scheme.random and random is not None:
             factors = _shuffled(factors, random)
         for factor in factors:
-            if factor == "val" and whole or factor == "next" and last or factor == "act" and not step.command:
+            if (factor == "val" and whole) or (factor == "next" and last) or (factor == "act" and not step.command):
                 continue
             noisy = factor == "act" and step.noise and scheme.learn == "clean"
             yield _piece(scheme, factor, texts[factor], t, quiet=noisy)
@@ -125,6 +133,8 @@ def _shuffled(factors: list[str], random: Random) -> list[str]:
 
 def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, random: Random) -> tuple[list[int], list[float]]:
     """Token ids and the weight of predicting each of them, cut to the context from the front, the opening kept."""
+    if scheme.format is not None:
+        return _pair(encoding, scheme, rollout, random)
     ids: list[int] = []
     weights: list[float] = []
     lexicon = Lexicon(encoding.common, random) if encoding.common is not None else None
@@ -133,7 +143,7 @@ def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, rando
     for piece in pieces(scheme, rollout, encoding.buckets, random):
         if lexicon is not None and piece.step > met:
             met = piece.step
-            lexicon.meet(steps[met].obs, (*(steps[met].admissible or ()), steps[met].command))
+            lexicon.meet(steps[met].obs, steps[met].admissible or ())  # never the answer, which play does not know
         text = lexicon.hide(piece.span.text) if lexicon is not None else piece.span.text
         body = encoding.tokenizer.encode(text)
         ids.append(special[f"<{piece.span.tag}>"])
@@ -144,3 +154,20 @@ def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, rando
             ids.append(end)
             weights.append(piece.weight)
     return ids[: encoding.context], weights[: encoding.context]
+
+
+def _pair(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, random: Random) -> tuple[list[int], list[float]]:
+    """One windowed pair, drawn among those of the episode: prompt without a loss, completion with it. Names stay words."""
+    assert scheme.format is not None
+    whole = replace(rollout, run_id=0, epoch=0, partition="teacher")  # admission was decided by the source
+    job = Job(
+        Admission(agents=None, splits=None, labelled=False),
+        Relabelling(keep=scheme.keep),
+        strategy=scheme.value,
+        batch_fitness="none",
+        machine_needs_label=False,
+    )
+    example = random.choice(list(pairs(get_format(scheme.format), [whole], job))).example
+    prompt, completion = encoding.tokenizer.encode(example.prompt), encoding.tokenizer.encode(example.completion)
+    prompt = prompt[-(encoding.context - len(completion)) :]
+    return prompt + completion, [0.0] * len(prompt) + [1.0] * len(completion)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maskbench.models.cache import KeyValueCache
-from maskbench.models.language import LanguageModel
+from maskbench.models.language import Reading
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Continuations that share their beginnings. Node ``i`` is ``tokens[i]`` behind ``parents[i]`` (-1: behind the text);
-    ``ends[c]`` is the last node of continuation ``c``, ``paths[c]`` all of them."""
+    """Continuations that share their beginnings. Node ``i`` is ``tokens[i]`` behind node ``parents[i]`` (-1: behind the text);
+    ``paths[c]`` are the nodes of continuation ``c``."""
 
     tokens: list[int]
     parents: list[int]
@@ -40,29 +39,19 @@ class Tree:
         return cls(tokens, parents, paths)
 
 
-@torch.no_grad()
-def score(model: LanguageModel, cache: KeyValueCache, rows: Tensor, last: Tensor, trees: Sequence[Tree]) -> list[list[Tensor]]:
-    """For each row and each continuation the log-probability of each of its tokens, ``(tokens,)``.
-
-    rows: ``(n,)`` rows of the cache; last: ``(n, D)`` states of the newest token of each. The cache is not changed.
-    """
-    n, m, device = len(trees), max(len(t.tokens) for t in trees), last.device
+def score(reading: Reading, rows: Tensor, trees: Sequence[Tree]) -> list[list[Tensor]]:
+    """For each row ``(n,)`` and each continuation the log-probability of each of its tokens, ``(tokens,)``."""
+    n, m, device = len(trees), max(len(t.tokens) for t in trees), rows.device
     tokens = torch.zeros(n, m, dtype=torch.int64)
+    parents = torch.full((n, m), -1)
     depth = torch.zeros(n, m, dtype=torch.int64)
     ancestors = torch.eye(m, dtype=torch.bool).repeat(n, 1, 1)
     for i, tree in enumerate(trees):
         tokens[i, : len(tree.tokens)] = torch.tensor(tree.tokens)
-        for node, parent in enumerate(tree.parents):
-            if parent >= 0:
-                ancestors[i, node] |= ancestors[i, parent]
-                depth[i, node] = depth[i, parent] + 1
-    states = model.branches(cache, rows, tokens.to(device), depth.to(device), ancestors.to(device))
-    scored = []
-    for i, tree in enumerate(trees):
-        before = torch.tensor(tree.parents, device=device) + 1  # 0 = the text itself
-        unique, inverse = before.unique(return_inverse=True)
-        each = torch.cat([last[i : i + 1], states[i]])[unique]
-        logp = model.logits(each).float().log_softmax(-1)[inverse, torch.tensor(tree.tokens, device=device)]
-        logp = logp.cpu()
-        scored.append([logp[path] for path in tree.paths])
-    return scored
+        parents[i, : len(tree.parents)] = torch.tensor(tree.parents)
+        for path in tree.paths:
+            nodes = torch.tensor(path)
+            depth[i, nodes] = torch.arange(len(path))
+            ancestors[i, nodes[:, None], nodes] |= torch.ones(len(path), len(path), dtype=torch.bool).tril()
+    logp = reading.branches(rows, tokens.to(device), parents.to(device), depth.to(device), ancestors.to(device)).cpu()
+    return [[logp[i, path] for path in tree.paths] for i, tree in enumerate(trees)]

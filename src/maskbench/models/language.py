@@ -1,4 +1,9 @@
-"""The causal language model of text trajectories: learned positions, tied embeddings, the trunk of all models here."""
+"""The causal language model of text trajectories: learned positions, tied embeddings, the trunk of all models here.
+
+Two parts beyond GPT's serve copying, which games with new names in every episode ask for: each token also sees the one before
+it (so one attention step finds "what stood behind 'Ingredients:'"), and a pointer mixes the vocabulary's distribution with one
+over the tokens read so far (pointer-generator, arXiv:1704.04368).
+"""
 
 from __future__ import annotations
 
@@ -16,51 +21,201 @@ PRESETS = {"xs": (2, 4, 64), "s": (4, 4, 128), "m": (6, 8, 256)}
 
 
 class LanguageModel(nn.Module):
-    """Pre-norm decoder (TTM spec 6.2). ``context`` is the most tokens it can read."""
+    """Pre-norm decoder (TTM spec 6.2).
+
+    context: most tokens that it can read.
+    copying: adds the two parts above; False is plain GPT, of the parameter counts of the specification.
+    """
 
     def __init__(
-        self, vocab_size: int, n_layer: int = 4, n_head: int = 4, n_embd: int = 128, context: int = 768, dropout: float = 0.1
+        self,
+        vocab_size: int,
+        n_layer: int = 4,
+        n_head: int = 4,
+        n_embd: int = 128,
+        context: int = 768,
+        dropout: float = 0.1,
+        copying: bool = True,
     ) -> None:
         super().__init__()
-        self.context, self.vocab_size = context, vocab_size
+        self.context, self.vocab_size, self.copying = context, vocab_size, copying
         self.tokens = nn.Embedding(vocab_size, n_embd)
         self.positions = nn.Embedding(context, n_embd)
         self.drop = Dropout(dropout)
         self.trunk = Transformer(n_layer, n_head, n_embd, dropout=dropout)
+        self.previous = nn.Linear(n_embd, n_embd, bias=False) if copying else None
+        self.pointer = nn.Linear(n_embd, 2 * n_embd + 1) if copying else None  # query, key, gate
         initialise(self, "normal")
         nn.init.normal_(self.tokens.weight, 0.0, 0.02)
         nn.init.normal_(self.positions.weight, 0.0, 0.02)
+        if self.previous is not None:
+            nn.init.orthogonal_(self.previous.weight)
+
+    def embed(self, tokens: Tensor, before: Tensor, at: Tensor) -> Tensor:
+        """``(n, M)`` ids, the ids before them (-1 = none) and their positions, to ``(n, M, D)``."""
+        x = self.tokens(tokens) + self.positions(at)
+        if self.previous is not None:
+            x = x + self.previous(self.tokens(before.clamp(min=0))) * (before >= 0)[..., None]
+        return x
 
     def states(self, tokens: Tensor) -> Tensor:
         """``(B, N)`` ids, padded on the right, to states ``(B, N, D)``. Raises ConfigError beyond the context."""
         if tokens.shape[1] > self.context:
             raise ConfigError(f"the model reads {self.context} tokens; found {tokens.shape[1]}: raise model.context")
         at = torch.arange(tokens.shape[1], device=tokens.device)
-        return self.trunk(self.drop(self.tokens(tokens) + self.positions(at)), causal=True)
+        return self.trunk(self.drop(self.embed(tokens, F.pad(tokens[:, :-1], (1, 0), value=-1), at)), causal=True)
 
-    def logits(self, states: Tensor) -> Tensor:
-        """``(..., D)`` to ``(..., V)``: scores of the next token."""
-        return F.linear(states, self.tokens.weight)
+    def log_probs(self, states: Tensor, asked: Tensor, memory: Memory, visible: Tensor) -> Tensor:
+        """Log-probabilities of tokens ``asked`` ``(n, M)`` behind ``states`` ``(n, M, D)``; ``(n, M)``.
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.logits(self.states(tokens))
-
-    def new_cache(self, rows: int) -> KeyValueCache:
-        return KeyValueCache.for_trunk(self.trunk, rows)
-
-    def read(self, cache: KeyValueCache, rows: Tensor, tokens: Tensor, counts: Tensor) -> Tensor:
-        """Reads the first ``counts`` ``(n,)`` of ``tokens`` ``(n, M)`` into ``rows`` of the cache; states ``(n, M, D)``."""
-        m = tokens.shape[1]
-        at = (cache.lengths[rows][:, None] + torch.arange(m, device=tokens.device)).clamp(max=self.context - 1)
-        causal = torch.ones(1, m, m, dtype=torch.bool, device=tokens.device).tril()
-        states, keys, values = extend(self.trunk, self.tokens(tokens) + self.positions(at), cache, rows, causal)
-        cache.commit(rows, keys, values, counts)
-        return states
-
-    def branches(self, cache: KeyValueCache, rows: Tensor, tokens: Tensor, depth: Tensor, ancestors: Tensor) -> Tensor:
-        """States of trees of continuations behind ``rows``, which the cache does not keep.
-
-        tokens, depth: ``(n, M)`` nodes and how deep they lie; ancestors: ``(n, M, M)`` bool, a node's own included.
+        memory: tokens that may be copied; visible: ``(n or 1, M, L)`` bool, which of them at each state.
         """
-        at = (cache.lengths[rows][:, None] + depth).clamp(max=self.context - 1)
-        return extend(self.trunk, self.tokens(tokens) + self.positions(at), cache, rows, ancestors)[0]
+        wanted = F.linear(states, self.tokens.weight).float().log_softmax(-1).gather(-1, asked[..., None])[..., 0]
+        if self.pointer is None:
+            return wanted
+        share, gate = self._point(states, memory, visible)
+        copied = (share * (memory.ids[:, None] == asked[..., None])).sum(-1)
+        return torch.logaddexp(wanted + F.logsigmoid(-gate), copied.clamp(min=1e-9).log() + F.logsigmoid(gate))
+
+    def next_log_probs(self, states: Tensor, memory: Memory, visible: Tensor) -> Tensor:
+        """Log-probabilities of every token behind ``states`` ``(n, D)``; ``(n, V)``. ``visible`` ``(n, L)``."""
+        whole = F.linear(states, self.tokens.weight).float().log_softmax(-1)
+        if self.pointer is None:
+            return whole
+        share, gate = self._point(states[:, None], memory, visible[:, None])
+        copied = torch.zeros_like(whole).scatter_add_(1, memory.ids, share[:, 0])
+        return torch.logaddexp(whole + F.logsigmoid(-gate), copied.clamp(min=1e-9).log() + F.logsigmoid(gate))
+
+    def _point(self, states: Tensor, memory: Memory, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Where to copy from ``(n, M, L)``, and the logit of copying at all ``(n, M)``."""
+        d = states.shape[-1]
+        assert self.pointer is not None
+        query = F.linear(states, self.pointer.weight[:d], self.pointer.bias[:d])
+        gate = F.linear(states, self.pointer.weight[2 * d :], self.pointer.bias[2 * d :])[..., 0].float()
+        scores = (query @ memory.keys.mT).float() * d**-0.5
+        return scores.masked_fill(~visible, -1e9).softmax(-1), gate
+
+    def remember(self, tokens: Tensor, states: Tensor) -> Memory:
+        """Tokens ``(n, L)`` as the pointer finds them."""
+        if self.pointer is None:
+            return Memory(tokens, states[..., :0])
+        d = states.shape[-1]
+        return Memory(tokens, F.linear(states, self.pointer.weight[d : 2 * d], self.pointer.bias[d : 2 * d]))
+
+
+class Memory:
+    """Tokens that may be copied: ``ids`` ``(n, L)`` and ``keys`` ``(n, L, D)``."""
+
+    def __init__(self, ids: Tensor, keys: Tensor) -> None:
+        self.ids, self.keys = ids, keys
+
+    def joined(self, other: Memory) -> Memory:
+        return Memory(torch.cat([self.ids, other.ids], 1), torch.cat([self.keys, other.keys], 1))
+
+
+class Reading:
+    """What a model has read in each of any number of rows, so that only new tokens are computed."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model.eval()
+        self.cache = KeyValueCache.for_trunk(model.trunk, 0)
+        weight = model.tokens.weight
+        width = weight.shape[1]
+        self.memory = Memory(
+            torch.zeros(0, 0, dtype=torch.int64, device=weight.device),
+            torch.zeros(0, 0, width if model.copying else 0, device=weight.device),
+        )
+        self.last = torch.zeros(0, width, device=weight.device)
+
+    @property
+    def lengths(self) -> Tensor:
+        """``(B,)`` tokens read."""
+        return self.cache.lengths
+
+    def grow(self, rows: int) -> None:
+        """Room for ``rows`` more sequences."""
+        self.cache.grow(rows)
+        self.memory = Memory(F.pad(self.memory.ids, (0, 0, 0, rows)), F.pad(self.memory.keys, (0, 0, 0, 0, 0, rows)))
+        self.last = F.pad(self.last, (0, 0, 0, rows))
+
+    def clear(self, row: int) -> None:
+        self.cache.lengths[row] = 0
+
+    def rewind(self, lengths: Tensor, last: Tensor) -> None:
+        """Forgets what came after ``lengths`` ``(B,)``; ``last`` ``(B, D)`` are the states of the newest tokens then."""
+        self.cache.lengths, self.last = lengths.clone(), last.clone()
+
+    @torch.no_grad()
+    def read(self, rows: Tensor, tokens: Tensor, counts: Tensor) -> Tensor:
+        """Reads the first ``counts`` ``(n,)`` of ``tokens`` ``(n, M)``; log-probability that each had, ``(n, M)``; the first
+        token of a text has none (0)."""
+        n, m = tokens.shape
+        starts = self.lengths[rows]
+        column = torch.arange(m, device=tokens.device)
+        at = (starts[:, None] + column).clamp(max=self.model.context - 1)
+        before = torch.cat([self._newest(rows)[:, None], tokens[:, :-1]], 1)
+        causal = torch.ones(1, m, m, dtype=torch.bool, device=tokens.device).tril()
+        states, keys, values = extend(self.model.trunk, self.model.embed(tokens, before, at), self.cache, rows, causal)
+        new = self.model.remember(tokens, states)
+        shifted = torch.cat([self.last[rows][:, None], states[:, :-1]], 1)
+        seen = self._past(rows, m)
+        visible = torch.cat([seen, (causal & ~torch.eye(m, dtype=torch.bool, device=tokens.device)).expand(n, m, m)], 2)
+        logp = self.model.log_probs(shifted, tokens, self._known(rows).joined(new), visible)
+        logp[:, 0] = torch.where(starts > 0, logp[:, 0], torch.zeros_like(logp[:, 0]))
+        self.cache.commit(rows, keys, values, counts)
+        self._store(rows, new, starts, counts)
+        self.last[rows] = states.gather(1, (counts - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
+        return logp
+
+    @torch.no_grad()
+    def next(self, rows: Tensor) -> Tensor:
+        """Log-probabilities of the next token, ``(n, V)``."""
+        return self.model.next_log_probs(self.last[rows], self._known(rows), self._past(rows, 1)[:, 0])
+
+    @torch.no_grad()
+    def branches(self, rows: Tensor, tokens: Tensor, parents: Tensor, depth: Tensor, ancestors: Tensor) -> Tensor:
+        """Log-probabilities ``(n, M)`` of the nodes of trees of continuations, which are not kept.
+
+        tokens, parents, depth: ``(n, M)``; a parent of -1 is the text itself. ancestors: ``(n, M, M)`` bool, own included.
+        """
+        m = tokens.shape[1]
+        at = (self.lengths[rows][:, None] + depth).clamp(max=self.model.context - 1)
+        index = parents.clamp(min=0)
+        before = torch.where(parents >= 0, tokens.gather(1, index), self._newest(rows)[:, None])
+        states, _, _ = extend(self.model.trunk, self.model.embed(tokens, before, at), self.cache, rows, ancestors)
+        known = self._known(rows).joined(self.model.remember(tokens, states))
+        wide = index[..., None].expand(-1, -1, states.shape[2])
+        behind = torch.where((parents >= 0)[..., None], states.gather(1, wide), self.last[rows][:, None])
+        strict = ancestors & ~torch.eye(m, dtype=torch.bool, device=tokens.device)
+        return self.model.log_probs(behind, tokens, known, torch.cat([self._past(rows, m), strict], 2))
+
+    def _newest(self, rows: Tensor) -> Tensor:
+        """Ids of the newest tokens, ``(n,)``; -1 where nothing was read."""
+        lengths = self.lengths[rows]
+        if self.memory.ids.shape[1] == 0:
+            return lengths - 1
+        newest = self.memory.ids[rows].gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
+        return torch.where(lengths > 0, newest, -torch.ones_like(newest))
+
+    def _longest(self, rows: Tensor) -> int:
+        return int(self.lengths[rows].max()) if len(rows) else 0
+
+    def _known(self, rows: Tensor) -> Memory:
+        longest = self._longest(rows)
+        return Memory(self.memory.ids[rows, :longest], self.memory.keys[rows, :longest])
+
+    def _past(self, rows: Tensor, m: int) -> Tensor:
+        """``(n, m, L)``: what was read before is visible."""
+        longest = self._longest(rows)
+        past = torch.arange(longest, device=self.last.device) < self.lengths[rows][:, None]
+        return past[:, None].expand(-1, m, -1)
+
+    def _store(self, rows: Tensor, new: Memory, starts: Tensor, counts: Tensor) -> None:
+        need = int((starts + counts).max())
+        held = self.memory.ids.shape[1]
+        if need > held:
+            more = max(need, 2 * held, 64) - held
+            self.memory = Memory(F.pad(self.memory.ids, (0, more)), F.pad(self.memory.keys, (0, 0, 0, more)))
+        row, column = (torch.arange(new.ids.shape[1], device=counts.device) < counts[:, None]).nonzero(as_tuple=True)
+        self.memory.ids[rows[row], starts[row] + column] = new.ids[row, column]
+        self.memory.keys[rows[row], starts[row] + column] = new.keys[row, column]

@@ -24,7 +24,7 @@ from maskbench.envs.text.family import unpack
 from maskbench.errors import ConfigError, did_you_mean
 from maskbench.masking.text import EPISODE_WISE, TextScheme
 from maskbench.models.branching import Tree, score
-from maskbench.models.language import LanguageModel
+from maskbench.models.language import LanguageModel, Reading
 from maskbench.policies.text_agents import Decision, TextAgent
 from maskbench.policies.text_baselines import Filter, choices
 from maskbench.rollout.plan import PlanRow
@@ -92,20 +92,16 @@ class TextReader:
     def __init__(self, model: LanguageModel, encoding: Encoding, scheme: TextScheme, decoding: Decoding) -> None:
         self.model, self.encoding, self.scheme, self.decoding = model.eval(), encoding, scheme, decoding
         self.tokenizer = encoding.tokenizer
-        self.cache = model.new_cache(0)
+        self.reading = Reading(model)
         self.games: dict[int, _Game] = {}
-        self.last = torch.zeros(0, model.tokens.weight.shape[1], device=model.tokens.weight.device)
         self._surprise: dict[int, float] = {}
 
     def begin(self, slot: int, seed: int) -> None:
         """A new episode in a slot."""
         random = Random(seed)
         common = self.encoding.common
-        more = slot + 1 - len(self.last)
-        if more > 0:
-            self.cache.grow(more)
-            self.last = torch.cat([self.last, self.last.new_zeros(more, self.last.shape[1])])
-        self.cache.clear(torch.tensor([slot], device=self.last.device))
+        self.reading.grow(max(0, slot + 1 - len(self.reading.lengths)))
+        self.reading.clear(slot)
         opening: list[int] = []
         if self.scheme.goal:
             opening += self._span("goal", GOAL)
@@ -134,8 +130,8 @@ class TextReader:
     def _tilted(self, slot: int) -> str:
         """A value word drawn from p(b | text) * exp(kappa * b / (K - 1)), clipped at p > 0.02."""
         words = self.encoding.buckets.words
-        ids = torch.tensor([self.tokenizer.encode(w)[0] for w in words], device=self.last.device)
-        p = self.model.logits(self.last[slot])[ids].float().softmax(-1).cpu()
+        ids = torch.tensor([self.tokenizer.encode(w)[0] for w in words])
+        p = self.reading.next(self._rows([slot]))[0].cpu()[ids].softmax(-1)
         tilt = torch.linspace(0.0, self.decoding.kappa, len(words)).exp()
         tilted = torch.where(p > 0.02, p * tilt, torch.zeros(()))
         (word,) = self.games[slot].random.choices(words, tilted.tolist() if float(tilted.sum()) > 0 else p.tolist())
@@ -196,33 +192,30 @@ class TextReader:
         lexicon = self.games[slot].lexicon
         return (lexicon.show(text) if lexicon is not None else text).strip()
 
-    @torch.no_grad()
+    def _rows(self, slots: Sequence[int]) -> Tensor:
+        return torch.tensor(slots, device=self.reading.last.device)
+
     def _read(self, slots: Sequence[int]) -> None:
         """Brings the cache up to date; where the context is full, the opening, the document and the latest steps remain."""
         fresh = []
         for slot in slots:
             game = self.games[slot]
-            if int(self.cache.lengths[slot]) + len(game.unread) + LONGEST > self.model.context:
+            if int(self.reading.lengths[slot]) + len(game.unread) + LONGEST > self.model.context:
                 game.unread = self._shortened(game)
                 game.observed = (0, 0)
-                self.cache.clear(torch.tensor([slot], device=self.last.device))
+                self.reading.clear(slot)
             fresh.append(game.unread)
-        device = self.last.device
+        rows = self._rows(slots)
         counts = torch.tensor([len(ids) for ids in fresh])
         tokens = torch.zeros(len(fresh), int(counts.max()), dtype=torch.int64)
         for i, ids in enumerate(fresh):
             tokens[i, : len(ids)] = torch.tensor(ids)
-        rows = torch.tensor(slots, device=device)
-        states = self.model.read(self.cache, rows, tokens.to(device), counts.to(device))
+        logp = self.reading.read(rows, tokens.to(rows.device), counts.to(rows.device))
         for i, slot in enumerate(slots):
             game = self.games[slot]
-            if game.unread:
-                self.last[slot] = states[i, len(game.unread) - 1]
             first, stop = game.observed
-            if stop > first + 1:
-                logp = self.model.logits(states[i, first : stop - 1]).float().log_softmax(-1)
-                told = tokens[i, first + 1 : stop].to(device)
-                self._surprise[slot] = -float(logp.gather(1, told[:, None]).mean())
+            if stop > first:
+                self._surprise[slot] = -float(logp[i, first:stop].mean())
             game.observed = (0, 0)
             game.unread = []
 
@@ -239,16 +232,15 @@ class TextReader:
         game.blocks = [opening + document, *kept]
         return (opening + document + whole)[-(self.model.context - 2 * LONGEST) :]
 
-    @torch.no_grad()
     def _write(self, slots: Sequence[int], temperature: float) -> list[list[int]]:
         """Free text for each slot until ``<eos>``, read into the cache as it is written, the end included."""
         written: dict[int, list[int]] = {slot: [] for slot in slots}
         live = list(slots)
         while live:
-            logits = self.model.logits(self.last[torch.tensor(live, device=self.last.device)]).float().cpu()
+            logp = self.reading.next(self._rows(live)).cpu()
             for i, slot in enumerate(live):
                 game = self.games[slot]
-                token = _draw(logits[i], temperature, game.random)
+                token = _draw(logp[i], temperature, game.random)
                 if len(written[slot]) + 1 >= LONGEST:
                     token = self._end
                 written[slot].append(token)
@@ -265,8 +257,7 @@ class TextReader:
 
     def _each(self, slots: Sequence[int], commands: Sequence[Sequence[str]]) -> list[list[Tensor]]:
         trees = [Tree.of([[*self.tokens(s, c), self._end] for c in found]) for s, found in zip(slots, commands, strict=True)]
-        rows = torch.tensor(slots, device=self.last.device)
-        return score(self.model, self.cache, rows, self.last[rows], trees)
+        return score(self.reading, self._rows(slots), trees)
 
     def choose(self, slots: Sequence[int], steps: Sequence[TextStep]) -> list[Decision]:
         """One command for each slot, whose observation was read; it is noted as sent."""
@@ -287,12 +278,11 @@ class TextReader:
 
     def draft(self, slots: Sequence[int], temperature: float) -> list[tuple[int, str, float]]:
         """Free commands, which leave no trace: the cache forgets them again."""
-        lengths = self.cache.lengths.clone()
-        last = self.last.clone()
+        lengths, last = self.reading.lengths.clone(), self.reading.last.clone()
         written = self._write(slots, temperature)
         for slot, ids in zip(slots, written, strict=True):
             del self.games[slot].blocks[-1][-len(ids) - 1 :]
-        self.cache.lengths, self.last = lengths, last
+        self.reading.rewind(lengths, last)
         commands = [[self.shown(slot, ids)] for slot, ids in zip(slots, written, strict=True)]
         values = self.scores(slots, commands)
         return [(slot, c[0], v[0]) for slot, c, v in zip(slots, commands, values, strict=True)]

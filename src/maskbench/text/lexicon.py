@@ -1,8 +1,8 @@
 """Names of things, and the tokens that stand for them (TTM spec 6.4).
 
-A model that meets new foods in every game has to copy names from the recipe. With *entity ids* every rare thing is one token, drawn
-anew in each episode, so that nothing can be learnt of a name but where it stands. Names come from admissible commands and from
-lists of ingredients: a handicap, as the environment tells them.
+A model that meets new foods in every game has to copy names from the recipe. With *entity ids* every rare thing is one token,
+drawn anew in each episode, so that nothing can be learnt of a name but where it stands. Names come from admissible commands and
+from lists of ingredients: a handicap, as the environment tells them.
 """
 
 from __future__ import annotations

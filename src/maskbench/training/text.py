@@ -9,7 +9,6 @@ from random import Random
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.masking.text import TextScheme, sequence
@@ -71,7 +70,7 @@ class TextProblem:
         return sequence(self.encoding, scheme, self.source.rollout(index * 1_000 + rank if rank else index), random)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Loss and accuracy per weighted token on the validation episodes, by the first scheme."""
+        """Loss and probability per weighted token on the validation episodes, by the first scheme."""
         language = _language(model)
         device = language.tokens.weight.device
         made = [
@@ -83,8 +82,8 @@ class TextProblem:
             tokens, weights = pad(made[i : i + self.batch_size], self.encoding.tokenizer.specials[PAD])
             found = _loss(language, tokens.to(device), (weights * (weights >= 1)).to(device))
             share = float((weights >= 1).sum())
-            totals += torch.tensor([float(found["loss"]) * share, float(found["accuracy"]) * share, share])
-        return {"loss": float(totals[0] / totals[2]), "accuracy": float(totals[1] / totals[2])}
+            totals += torch.tensor([float(found["loss"]) * share, float(found["probability"]) * share, share])
+        return {"loss": float(totals[0] / totals[2]), "probability": float(totals[1] / totals[2])}
 
 
 def _language(model: nn.Module) -> LanguageModel:
@@ -105,10 +104,14 @@ def pad(made: Sequence[tuple[list[int], list[float]]], filler: int) -> tuple[Ten
 
 def _loss(model: LanguageModel, tokens: Tensor, weights: Tensor) -> dict[str, Tensor]:
     """Weighted mean over the tokens that carry weight; only their logits are computed."""
-    states = model.states(tokens[:, :-1])
-    asked = weights[:, 1:] > 0
-    logits, targets, w = model.logits(states[asked]), tokens[:, 1:][asked], weights[:, 1:][asked]
-    each = F.cross_entropy(logits.float(), targets, reduction="none")
+    read, targets, weights = tokens[:, :-1], tokens[:, 1:], weights[:, 1:]
+    states = model.states(read)
+    most = int((weights > 0).sum(1).max())
+    at = (weights > 0).float().argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, A) positions that are asked
+    asked, w = targets.gather(1, at), weights.gather(1, at)
+    behind = states.gather(1, at[..., None].expand(-1, -1, states.shape[2]))
+    visible = torch.arange(read.shape[1], device=read.device) <= at[..., None]
+    logp = model.log_probs(behind, asked, model.remember(read, states), visible)
     heavy = (w >= 1).float()
-    right = (logits.argmax(-1) == targets).float()
-    return {"loss": (each * w).sum() / w.sum().clamp(min=1e-9), "accuracy": (right * heavy).sum() / heavy.sum().clamp(min=1.0)}
+    sure = (logp.exp() * heavy).sum() / heavy.sum().clamp(min=1.0)
+    return {"loss": -(logp * w).sum() / w.sum().clamp(min=1e-9), "probability": sure.detach()}

@@ -217,7 +217,9 @@ class Agent:
 class PolicyConfig:
     """Who plays: the ``policy`` group. All but ``model`` play text games."""
 
-    name: Literal["model", "human", "random_admissible", "admissible_uniform", "expert", "walkthrough", "retrieval"] = "model"
+    name: Literal["model", "human", "random_admissible", "admissible_uniform", "expert", "walkthrough", "retrieval", "api"] = (
+        "model"
+    )
     filter: Literal["none", "gata"] = "gata"
     epsilon: Annotated[float, Bound(least=0, most=1)] = 0.0
     data: str | None = None
@@ -238,6 +240,10 @@ class PolicyConfig:
     condition: Literal["highest", "fixed", "tilt"] = "highest"
     value: CountOrNone = 9
     kappa: NonNegative = 5.0
+    # of models that play by prompt: a chat endpoint, or a text model trained on pairs
+    format: str = "hindsight_expectation_str"
+    url: str = "https://api.openai.com/v1"
+    engine: str | None = None
 
 
 @dataclass(frozen=True)

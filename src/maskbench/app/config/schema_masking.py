@@ -191,6 +191,7 @@ class TextScheme(SchemeNode):
     keep: Literal["all", "nearest"] = "nearest"
     random: bool = False
     goal: bool = False
+    format: str | None = None
 
     @property
     def attention(self) -> str:

@@ -82,6 +82,7 @@ class LanguageModel(ModelNode):
     n_embd: Size = 128
     context: Size = 768
     dropout: Dropout = 0.1
+    copying: bool = True
 
 
 @dataclass(frozen=True)
