@@ -40,9 +40,9 @@ class PromptRule:
         """One mask a row; None where everything is shown, and nothing is then drawn."""
         if self.shows_all:
             return None
-        both, words, images = (rand(generator, 3, batch) < torch.tensor(
-            [[self.both], [self.text], [self.visual]], device=generator.device
-        )).unbind()
+        both, words, images = (
+            rand(generator, 3, batch) < torch.tensor([[self.both], [self.text], [self.visual]], device=generator.device)
+        ).unbind()
         groups: Tensor | None = rand(generator, batch, LONGEST) < self.group if self.group < 1 else None
         return PromptMask(words & both, images & both, groups)
 

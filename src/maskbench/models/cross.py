@@ -114,11 +114,6 @@ class CrossDecoder(SequenceModel):
         self.drop = nn.Dropout(dropout)
         self.controller = Controller(n_embd, n_layer, n_head, (cross_heads or n_head) if cross else None, dropout)
 
-    @property
-    def group_tokens(self) -> int:
-        """Tokens of a timestep, padding included: those of the observation and the action."""
-        return self.sight.tokens + 1
-
     def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
         behind = torch.zeros(window.batch, dtype=torch.long, device=self.absent.device)
         if self.conditioning != "cross" and window.prompt is not None:
@@ -193,7 +188,9 @@ class CrossDecoder(SequenceModel):
         count = (valid.long().cumsum(1) - 1).clamp(min=0)
         position = first[:, None] + count
         if count.shape[1] >= self.positions.num_embeddings and int(position.max()) >= self.positions.num_embeddings:
-            raise ConfigError(f"{int(position.max()) + 1} tokens do not fit model.history_length={self.positions.num_embeddings}")
+            raise ConfigError(
+                f"{int(position.max()) + 1} tokens do not fit model.history_length={self.positions.num_embeddings}"
+            )
         position = position.clamp(max=self.positions.num_embeddings - 1)  # padding alone lies beyond
         group = group.flatten().expand(b, -1).gather(1, order)
         return History(x + self.positions(position), valid, group, read)
@@ -239,17 +236,16 @@ class CrossDecoder(SequenceModel):
     def _obs_first(layout: TokenLayout) -> bool:
         return layout.spec.factors[layout.streams[0].columns[0]].role == "state"
 
-    def remember(self, prompt: PromptTokens | None, mask: PromptMask | None, episodes: int, timesteps: int) -> Cache:
-        """What acting keeps of new episodes (``conditioning=cross``): their prompts, encoded once, and room for histories."""
+    def remember(self, prompt: PromptTokens | None, mask: PromptMask | None, episodes: int, room: int) -> Cache:
+        """What acting keeps of new episodes (``conditioning=cross``): their prompts, encoded once, and room for so many tokens."""
         memory, keep = self.prompt(prompt, mask, episodes)
-        room = timesteps * self.group_tokens
         return self.controller.blank(self.controller.remember(memory), self._keep(keep), episodes, room)
 
     def step(self, window: Window, masks: MaskSet, time: Tensor, cache: Cache) -> Tensor:
         """States ``(B, D)`` that the action of timestep ``time`` ``(B,)`` is read from. The window holds two timesteps, the last
         action (hidden at the first step) and the current observation; only these tokens are computed."""
         x, valid, _ = self.embed(window, masks)
-        q = self.group_tokens
+        q = x.shape[2]
         x, valid = x.flatten(1, 2)[:, q - 1 : -1], valid.flatten(1)[:, q - 1 : -1].clone()  # action, observation
         valid[:, 0] &= time > 0
         places = time[:, None] * q - 1 + torch.arange(q, device=x.device)
@@ -275,7 +271,9 @@ def _columns(layout: TokenLayout) -> tuple[int, int | None, int]:
         )
     names = [set(s.columns) for s in layout.streams]
     if names not in ([{*pictures, *effector}, set(actions)], [set(actions), {*pictures, *effector}]):
-        raise ConfigError("model=cross needs a token of the state and one of the action per timestep: choose tokens=interleaved")
+        raise ConfigError(
+            "model=cross needs a token of the state and one of the action per timestep: choose tokens=interleaved"
+        )
     return pictures[0], effector[0] if effector else None, actions[0]
 
 

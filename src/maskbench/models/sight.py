@@ -28,7 +28,7 @@ class SightOptions:
 
 
 class Sight(nn.Module):
-    """Cells of the factor ``(..., V, n, OBJECT_BYTES)`` or ``(..., V, 3, 64, 128)`` to tokens; ``tokens`` of them a timestep."""
+    """Cells ``(B, T, V, n, OBJECT_BYTES)`` of any number of slots, or pictures ``(B, T, V, 3, 64, 128)``, to tokens."""
 
     def __init__(self, factor: Factor, n_embd: int, options: SightOptions) -> None:
         super().__init__()
@@ -40,8 +40,7 @@ class Sight(nn.Module):
                 "Prepare the data for the same kind."
             )
         size = (options.width, options.layers, options.heads)
-        self.slots = factor.shape[1] if self.objects else 0
-        self.tokens = factor.shape[0] * self.slots if self.objects else PICTURE_TOKENS[options.kind]
+        self.kind = options.kind
         if self.objects:
             self.encoder: nn.Module = ObjectEncoder(
                 n_embd, *size, options.features, options.features, options.patch, options.eye
@@ -51,19 +50,23 @@ class Sight(nn.Module):
             self.encoder = PictureEncoder(options.kind, n_embd, *size)
             self.width = self.encoder.width
 
+    def tokens(self, cells: Tensor) -> int:
+        """Tokens of a timestep, unseen ones included."""
+        return cells.shape[2] * cells.shape[3] if self.objects else PICTURE_TOKENS[self.kind]
+
     def seen(self, cells: Tensor) -> Tensor:
         """``(B, T, tokens)`` bool: slots that a view shows; whole pictures are always seen."""
         if self.objects:
             return (cells[..., -1] > 0.5).flatten(2)
-        return torch.ones(*cells.shape[:2], self.tokens, dtype=torch.bool, device=cells.device)
+        return torch.ones(*cells.shape[:2], self.tokens(cells), dtype=torch.bool, device=cells.device)
 
     def forward(self, cells: Tensor, index: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """States ``(K, width)`` of the tokens at ``index``: row, timestep and token, ``(K,)`` each."""
         row, time, token = index
         if self.objects:
-            return self.encoder(cells.flatten(2, 3)[row, time, token], token // self.slots)
+            return self.encoder(cells.flatten(2, 3)[row, time, token], token // cells.shape[3])
         b, t = cells.shape[:2]
-        return self.encoder(cells.flatten(0, 1)).view(b, t, self.tokens, -1)[row, time, token]
+        return self.encoder(cells.flatten(0, 1)).unflatten(0, (b, t))[row, time, token]
 
     def of_prompt(self, prompt: PromptTokens, row: Tensor, at: Tensor) -> Tensor:
         """States ``(K, width)`` of the image tokens at ``(row, at)``."""

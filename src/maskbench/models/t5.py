@@ -84,9 +84,7 @@ class _DenseLayer(nn.Module):
 class _Block(nn.Module):
     def __init__(self, width: int, d_kv: int, heads: int, d_ff: int, buckets: int, has_bias: bool, gated: bool) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(
-            [_AttentionLayer(width, d_kv, heads, buckets, has_bias), _DenseLayer(width, d_ff, gated)]
-        )
+        self.layer = nn.ModuleList([_AttentionLayer(width, d_kv, heads, buckets, has_bias), _DenseLayer(width, d_ff, gated)])
 
     def forward(self, x: Tensor, mask: Tensor, drop: nn.Module) -> Tensor:
         attention, dense = self.layer

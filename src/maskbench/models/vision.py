@@ -62,7 +62,9 @@ class VisionTransformer(nn.Module):
     def __init__(self, size: tuple[int, int], patch: int, width: int, layers: int, heads: int, out: int, cls: bool) -> None:
         super().__init__()
         if width % heads or size[0] % patch or size[1] % patch:
-            raise ConfigError(f"a ViT of width {width} and patches of {patch} does not fit {heads} heads and pictures of {size}")
+            raise ConfigError(
+                f"a ViT of width {width} and patches of {patch} does not fit {heads} heads and pictures of {size}"
+            )
         self.patch, self.cls = patch, cls
         patches = (size[0] // patch) * (size[1] // patch)
         scale = width**-0.5
@@ -96,7 +98,11 @@ class ConvolutionalEye(nn.Module):
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, width // 2, 4, 4), nn.ReLU(), nn.Conv2d(width // 2, width, 2, 2), nn.ReLU(), nn.Conv2d(width, width, 2, 2)
+            nn.Conv2d(3, width // 2, 4, 4),
+            nn.ReLU(),
+            nn.Conv2d(width // 2, width, 2, 2),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 2, 2),
         )
         self.out = nn.Linear(width * 4, out)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
@@ -118,7 +124,9 @@ class ObjectEncoder(nn.Module):
     ) -> None:
         super().__init__()
         vit = eye == "vit"
-        self.eye = VisionTransformer((CROP, CROP), patch, width, layers, heads, out, True) if vit else ConvolutionalEye(width, out)
+        self.eye = (
+            VisionTransformer((CROP, CROP), patch, width, layers, heads, out, True) if vit else ConvolutionalEye(width, out)
+        )
         self.boxes = nn.ModuleList(perceptron(4, box_width, box_width, box_width) for _ in VIEWS)
         self.join = nn.ModuleList(nn.Linear(out + box_width, n_embd) for _ in VIEWS)
         self.register_buffer("extent", torch.tensor([256.0, 128.0, 128.0, 256.0]), persistent=False)

@@ -22,6 +22,4 @@ duchatler taller shorter lighter darker"""
 _NUMBERS = " ".join(str(n) for n in range(0, 370, 10)) + " 1 2 3 4 5 6 7 8 9 zero four five six seven eight nine ten none"
 
 #: Every word once, in an order that never changes: its place is its number.
-WORDS: tuple[str, ...] = tuple(
-    dict.fromkeys(" ".join((_TEMPLATES, _SYNONYMS, _OBJECTS, _TEXTURES, _NOUNS, _NUMBERS)).split())
-)
+WORDS: tuple[str, ...] = tuple(dict.fromkeys(" ".join((_TEMPLATES, _SYNONYMS, _OBJECTS, _TEXTURES, _NOUNS, _NUMBERS)).split()))

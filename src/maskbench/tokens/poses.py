@@ -14,6 +14,7 @@ rotation there; CoGeLoT keeps heights as well. Every axis is normalised to [0, 1
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -70,7 +71,7 @@ class PoseCodec:
         stops = [0]
         for part in self.axes:
             stops.append(stops[-1] + len(part))
-        return tuple(slice(a, b) for a, b in zip(stops[:-1], stops[1:], strict=True))
+        return tuple(slice(a, b) for a, b in itertools.pairwise(stops))
 
     def normalise(self, actions: Tensor) -> Tensor:
         """``(..., A)`` in metres and quaternions to ``(..., H)`` on [0, 1], clipped."""
@@ -129,8 +130,7 @@ class PoseCodec:
         return torch.cat(columns, -1)
 
     def _bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        ranges = (X, Y, Z) if self.z else (X, Y)
-        table = torch.tensor(ranges, dtype=torch.float32, device=like.device)
+        table = torch.tensor((X, Y, Z) if self.z else (X, Y), dtype=torch.float32, device=like.device)
         return table[:, 0], table[:, 1]
 
     def _counts(self, like: Tensor) -> Tensor:

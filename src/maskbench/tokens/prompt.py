@@ -117,7 +117,9 @@ class PromptTokeniser:
         longest = max(row.shape[1] for row in rows)
         if longest > (length or self.length):
             text = prompts[int(np.argmax([row.shape[1] for row in rows]))].text
-            raise DataError(f"the prompt '{text}' has {longest} tokens; {length or self.length} fit. Raise model.prompt_length.")
+            raise DataError(
+                f"the prompt '{text}' has {longest} tokens; {length or self.length} fit. Raise model.prompt_length."
+            )
         table = np.zeros((5, len(rows), length or longest), np.int64)
         for i, row in enumerate(rows):
             table[:, i, : row.shape[1]] = row
@@ -136,7 +138,9 @@ class PromptTokeniser:
                 columns.append((WORD, item, 0, 0, group))
         return np.array(columns, np.int64).T
 
-    def _picture(self, cells: np.ndarray, group: int, pool: list[np.ndarray], most: int) -> Iterable[tuple[int, int, int, int, int]]:
+    def _picture(
+        self, cells: np.ndarray, group: int, pool: list[np.ndarray], most: int
+    ) -> Iterable[tuple[int, int, int, int, int]]:
         begin = sum(map(len, pool))
         if self.visual != "objects":
             pool.append(cells[None])

@@ -29,6 +29,8 @@ VIEWS = ("front", "top")
 PICTURE = (128, 256)
 #: Parts of an action, in the order in which they are joined.
 POSES = ("pose0_position", "pose0_rotation", "pose1_position", "pose1_rotation")
+#: Workspace in metres: x, y, z.
+BOUNDS = np.array([[0.25, -0.5, 0.0], [0.75, 0.5, 0.32]], np.float32)
 #: Effectors by number.
 EFFECTORS = ("suction", "spatula")
 #: Names of older releases.
@@ -44,8 +46,8 @@ _NAMES = ("typing.Any",)
 
 
 def action_factor(z: bool = False) -> Factor:
-    """The two poses of an action joined: 12 numbers, or 14 with the heights that the released data hold and today's benchmark
-    ignores."""
+    """The two poses of an action joined, metres and quaternions (x, y, z, w): 12 numbers, or 14 with the heights that the
+    released data hold and today's benchmark ignores."""
     widths = (2 + z, 4, 2 + z, 4)
     stops = np.cumsum(widths).tolist()
     parts = tuple((n, stop - w, stop) for n, w, stop in zip(POSES, widths, stops, strict=True))
@@ -65,7 +67,7 @@ class VimaTrajectory:
     """One recorded episode of ``T`` actions.
 
     rgb:     per view ``(T + 1, 3, 128, 256)`` uint8; segm: per view ``(T + 1, 128, 256)`` uint8; effector: ``(T + 1,)`` int64.
-    actions: ``(T, 12)`` float32, or ``(T, 14)`` with heights.
+    actions: ``(T, 12)`` float32, or ``(T, 14)`` with heights (``action_factor``).
     objects: body id -> name and texture, in spawn order.
     meta:    task, seed, difficulty, steps, success, failure, end_effector_type: plain values.
     """
@@ -94,9 +96,7 @@ class VimaImporter:
     def recognises(self, path: Path) -> bool:
         return next(_folders(path), None) is not None
 
-    def read(
-        self, path: Path, *, tasks: Sequence[str] | None = None, z: bool = False, limit: int | None = None
-    ) -> Imported:
+    def read(self, path: Path, *, tasks: Sequence[str] | None = None, z: bool = False, limit: int | None = None) -> Imported:
         """Opens ``path``: a trajectory, a task or the folder of all tasks. One trajectory is in memory at a time.
 
         tasks: names of those to read. z: keep heights. limit: at most so many trajectories a task.
@@ -252,7 +252,7 @@ def _write(folder: Path, item: VimaTrajectory, quality: int) -> None:
     plain = {k: v for k, v in item.meta.items() if k != "task"}
     info = {o.id: {"obj_name": o.name, "texture_name": o.texture} for o in item.objects}
     effector = EFFECTORS[int(item.effector[0])]
-    bounds = {"low": np.array([0.25, -0.5, 0.0], np.float32), "high": np.array([0.75, 0.5, 0.32], np.float32)}
+    bounds = dict(zip(("low", "high"), BOUNDS, strict=True))
     content = {
         "end_effector_type": effector,
         "n_objects": len(item.objects),

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskbench.errors import ConfigError
 from maskbench.models.heads.base import Head
 from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
-from maskbench.tokens.poses import PoseCodec
+from maskbench.tokens.poses import PoseCodec, Rotation, Rule
 from maskbench.trajectory import Factor
 
 
-class PosesHead(Head):
-    """A perceptron of two hidden layers for each axis; all of them run as one batch of products.
+@dataclass(frozen=True)
+class PosesOptions:
+    """How poses become classes (``tokens.poses.PoseCodec``), and how they are predicted.
 
+    hidden:    width of the perceptrons (published: 512).
     reduction: ``parts`` adds up the mean cross-entropies of the four poses (VIMA); ``axes`` averages over all axes (CoGeLoT).
     """
 
-    def __init__(
-        self, factor: Factor, n_embd: int, codec: PoseCodec, hidden: int = 512, reduction: Literal["parts", "axes"] = "parts"
-    ) -> None:
+    rule: Rule = "centred"
+    rotation: Rotation = "quat"
+    canonical: bool = True
+    hidden: int = 128
+    reduction: Literal["parts", "axes"] = "parts"
+
+
+class PosesHead(Head):
+    """A perceptron of two hidden layers for each axis; all of them run as one batch of products. Actions of 14 numbers have
+    heights."""
+
+    def __init__(self, factor: Factor, n_embd: int, options: PosesOptions | None = None) -> None:
         nn.Module.__init__(self)
-        self.factor, self.codec, self.reduction = factor, codec, reduction
+        options = options or PosesOptions()
+        codec = PoseCodec(options.rule, options.rotation, factor.width == 14, options.canonical)
+        if factor.width != codec.width:
+            raise ConfigError(f"head.action.kind=poses predicts 12 or 14 numbers; '{factor.name}' has {factor.width}")
+        self.factor, self.codec, self.reduction, hidden = factor, codec, options.reduction, options.hidden
         axes, most = len(codec.bins), max(codec.bins)
         self.num_uniforms = axes
         self.weights = nn.ParameterList(
