@@ -14,11 +14,11 @@ MODULES = sorted(p for p in SRC.rglob("*.py") if ".egg-info" not in str(p))
 MAX_LINES = 400
 
 #: room -> what it may import besides itself and ``maskbench.errors``. A dotted name allows that one module of a room.
-DATA_SIDE = ("trajectory", "prompt", "data", "text", "tokens", "masking", "models", "training")
+DATA_SIDE = ("trajectory", "prompt", "objects", "data", "text", "tokens", "masking", "models", "training")
 ROOMS: dict[str, set[str]] = {room: set(DATA_SIDE[:i]) for i, room in enumerate(DATA_SIDE)} | {
     "errors": set(),
-    "envs": {"trajectory", "prompt"},
-    "rollout": {"trajectory", "prompt", "envs"},
+    "envs": {"trajectory", "prompt", "objects"},
+    "rollout": {"trajectory", "prompt", "objects", "envs"},
     "policies": {*DATA_SIDE[:-1], "envs", "rollout.policy", "rollout.plan"},
     "reports": {"trajectory"},
 }

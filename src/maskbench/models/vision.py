@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
-from maskbench.tokens.objects import CROP, CROP_BYTES, VIEWS
+from maskbench.objects import CROP, CROP_BYTES, VIEWS
 
 #: Mean and deviation of VIMA's pictures, channel by channel, of values on [0, 1].
 MEAN, STD = (0.3471, 0.3429, 0.3383), (0.3011, 0.2961, 0.2956)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from maskbench.errors import ConfigError, DataError, MissingExtraError
 from maskbench.prompt import PLACEHOLDER, Prompt
-from maskbench.tokens.objects import OBJECT_BYTES, VIEWS, prompt_cells, small_pictures
+from maskbench.objects import OBJECT_BYTES, VIEWS, prompt_cells, small_pictures
 from maskbench.tokens.wordpieces import Tokeniser, WordPieces
 
 #: What a token is; padding is neither.

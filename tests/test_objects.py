@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from maskbench.errors import DataError
 from maskbench.prompt import PromptImage, PromptObject
-from maskbench.tokens.objects import (
+from maskbench.objects import (
     CROP,
     OBJECT_BYTES,
     compacted,
