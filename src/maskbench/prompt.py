@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from maskbench.errors import DataError
+from maskbench.trajectory import Episode
 
 #: ``{name}`` in a prompt's text stands for a picture or a word.
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
@@ -24,7 +25,7 @@ class PromptObject:
     texture: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptImage:
     """The picture behind a placeholder.
 
@@ -38,6 +39,15 @@ class PromptImage:
     rgb: Mapping[str, np.ndarray]
     segm: Mapping[str, np.ndarray]
     objects: tuple[PromptObject, ...]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PromptImage):
+            return NotImplemented
+        pairs = ((self.rgb, other.rgb), (self.segm, other.segm))
+        same = all(a.keys() == b.keys() and all(np.array_equal(a[v], b[v]) for v in a) for a, b in pairs)
+        return same and (self.kind, self.objects) == (other.kind, other.objects)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays are compared by value
 
 
 @dataclass(frozen=True)
@@ -60,3 +70,10 @@ class Prompt:
     def placeholders(self) -> Sequence[str]:
         """Names of the pictures, in the order in which the text shows them; one may be shown twice."""
         return PLACEHOLDER.findall(self.text)
+
+
+@dataclass(frozen=True)
+class PromptedEpisode(Episode):
+    """A recording together with what it was asked for; stores keep both (``data.prompts``)."""
+
+    prompt: Prompt | None = None

@@ -155,3 +155,27 @@ class Sinusoid(EnvNode):
 
     noise: NonNegative = 0.03
     flip: bool = True
+
+
+@dataclass(frozen=True)
+class Tabletop(EnvNode):
+    """VIMA-Bench's tabletop."""
+
+    target: ClassVar[str] = "maskbench.envs.tabletop.Tabletop"
+
+    task: str | tuple[str, ...] = "visual_manipulation"
+    partition: Literal[
+        "train",
+        "placement_generalization",
+        "combinatorial_generalization",
+        "novel_object_generalization",
+        "novel_task_generalization",
+    ] = "train"
+    difficulty: Literal["easy", "distracting", "extreme", "extremely_distracting"] = "easy"
+    observe: Literal["features", "objects", "pictures"] = "features"
+    order: Literal["shuffle", "spawn", "spatial"] = "shuffle"
+    slots: Steps | None = None
+    backend: Literal["kinematic", "mujoco"] = "kinematic"
+    rearrange: Literal["original", "fixed3"] = "original"
+    stop_on_failure: bool = True
+    horizon: Steps | None = None
