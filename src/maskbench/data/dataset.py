@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 if TYPE_CHECKING:
     from maskbench.envs.base import Environment
+
+#: ``(folder of the store, episodes)`` to the same episodes.
+Keep = Callable[[Path, Iterable[Episode]], Iterable[Episode]]
 
 #: Packages whose versions shape generated data.
 _SIMULATORS = ("gymnasium", "gymnasium-robotics", "mujoco", "dm_control", "textworld", "jericho")
@@ -66,6 +69,7 @@ def load_dataset(
     unlabelled: Mapping[str, Any] | None = None,
     place: Place = "auto",
     root: str | Path | None = None,
+    keep: Keep | None = None,
 ) -> Dataset:
     """Opens, imports or generates the episodes of ``env``.
 
@@ -79,18 +83,24 @@ def load_dataset(
     unlabelled: ``factor, fraction, seed`` of ``known_factors``: training episodes that lack a factor; ``keep=False`` leaves
                these out of the training part altogether.
     root:      where stores are kept; ``$MASKBENCH_DATA`` or ``./data`` by default.
+    keep:      called with the folder of a store that is being made and its episodes, and passes them on: what else is kept of
+               them (prompts) lies beside the store.
     Raises ``DataError`` where the state and action factors differ from the environment's, naming each difference.
     """
     root = Path(root or os.environ.get("MASKBENCH_DATA") or "data")
-    store = _generated(env, generate or {}, root, place) if path is None else _recorded(env, Path(path), format, root, place)
+    keep = keep or (lambda _, episodes: episodes)
+    if path is None:
+        store = _generated(env, generate or {}, root, place, keep)
+    else:
+        store = _recorded(env, Path(path), format, root, place, keep)
     store = paid_by(match_environment(store, env), env)
     if returns is not None:
         store = add_return(store, **returns)
     parts = split_episodes(store.num_episodes, **(split or {}))
     options = dict(unlabelled or {})
-    keep = options.pop("keep", True)
+    whole = options.pop("keep", True)
     known = known_factors(store, parts.train, **options)
-    if not keep:
+    if not whole:
         parts = replace(parts, train=complete(parts.train, known))
     normaliser = Normaliser.fit(store, normalise or {}, parts.train, normalise_floor, known)
     return Dataset(store, parts, normaliser, store.spec, known)
@@ -149,7 +159,7 @@ def environment_options(env: Environment) -> dict[str, Any]:
     return options
 
 
-def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place: Place) -> EpisodeStore:
+def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place: Place, keep: Keep) -> EpisodeStore:
     for key in generate:
         if key not in ("episodes", "seed", "options"):
             raise ConfigError(f"generate has no key '{key}'. {did_you_mean(key, ('episodes', 'seed', 'options'))}")
@@ -173,7 +183,7 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
     return write_store(
         target,
         env.spec,
-        _with_progress(env.generate(episodes, seed, **options), episodes, f"generating {env.name}"),
+        keep(target, _with_progress(env.generate(episodes, seed, **options), episodes, f"generating {env.name}")),
         name=target.name,
         env=env.name,
         origin="generated",
@@ -186,7 +196,7 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
     )
 
 
-def _recorded(env: Environment, path: Path, format: str, root: Path, place: Place) -> EpisodeStore:
+def _recorded(env: Environment, path: Path, format: str, root: Path, place: Place, keep: Keep) -> EpisodeStore:
     candidates = [path] if path.is_absolute() else [path, root / path]
     existing = next((p.resolve() for p in candidates if p.exists()), None)
     if existing is None:
@@ -197,16 +207,19 @@ def _recorded(env: Environment, path: Path, format: str, root: Path, place: Plac
         return EpisodeStore.open(existing, place)
     files = sorted(p for p in existing.rglob("*") if p.is_file()) if existing.is_dir() else [existing]
     stamps = [[str(p.relative_to(existing)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-    target = root / "imported" / f"{existing.stem}-{_digest([str(existing), format, stamps])}"
-    if target.exists():
-        return EpisodeStore.open(target, place)
     from maskbench.data.importers import find_importer
 
-    imported = find_importer(existing, format).read(existing)
+    importer = find_importer(existing, format)
+    options = env.import_options(importer.format)
+    identity = [str(existing), format, stamps, *([dict(options)] if options else [])]
+    target = root / "imported" / f"{existing.stem}-{_digest(identity)}"
+    if target.exists():
+        return EpisodeStore.open(target, place)
+    imported = importer.read(existing, **options)
     return write_store(
         target,
         imported.spec,
-        _with_progress(imported.episodes(), imported.count, f"importing {existing.name}"),
+        keep(target, _with_progress(imported.episodes(), imported.count, f"importing {existing.name}")),
         name=target.name,
         env=env.name,
         origin=imported.origin,

@@ -25,7 +25,8 @@ from maskbench.models.vision import perceptron
 from maskbench.models.xattn import SIZES, Cache, Controller
 from maskbench.tokens.layout import TokenLayout
 from maskbench.tokens.poses import PoseCodec
-from maskbench.tokens.prompt import LONGEST, PromptTokens
+from maskbench.tokens.prompt import LONGEST, LocalT5Tokeniser, PromptTokeniser, PromptTokens
+from maskbench.tokens.wordpieces import Tokeniser, WordPieces
 from maskbench.trajectory import Window
 
 #: ``cross``: XAttnGPT. ``causal``, ``prefix``: the prompt in front of the history, read from left to right, or as a whole.
@@ -56,10 +57,13 @@ class CrossDecoder(SequenceModel):
     action_width:  of the perceptron of each pose of an earlier action.
     groups:        ``token``: strictly causal. ``group``: all tokens of an observation see each other.
     readout:       ``valid``: at the last object that is seen. ``last``: at the last slot, as published, be it padding.
+    pad_pictures:  every picture of a prompt takes as many places as the largest, as published.
     null_token:    a learned token in front of every prompt (``models.prompts``); without it as published.
     """
 
     attends = ("causal", "bidirectional")
+    #: Computes all tokens of a history, padding too, so that shapes do not depend on a batch's contents (rollouts).
+    whole: bool = False
 
     def __init__(
         self,
@@ -74,7 +78,6 @@ class CrossDecoder(SequenceModel):
         conditioning: Conditioning = "cross",
         sight: SightOptions | None = None,
         text: TextOptions | None = None,
-        vocabulary: int = 1024,
         prompt_hidden: int = 128,
         prompt_length: int = LONGEST,
         history_length: int = 512,
@@ -82,6 +85,7 @@ class CrossDecoder(SequenceModel):
         groups: Literal["token", "group"] = "token",
         readout: Literal["valid", "last"] = "valid",
         null_token: bool = True,
+        pad_pictures: bool = False,
     ) -> None:
         super().__init__(layout, heads)
         if size is not None:
@@ -103,7 +107,10 @@ class CrossDecoder(SequenceModel):
         self.absent = nn.Parameter(torch.randn(2, n_embd) * 0.02)  # a hidden observation, a hidden action
         self.absent_effector = nn.Parameter(torch.zeros(2))
         self.positions = nn.Embedding(history_length, n_embd)
-        self.prompts = PromptEncoder(n_embd, text or TextOptions(), vocabulary, self.sight.width, prompt_hidden, null_token)
+        text, sight = text or TextOptions(), sight or SightOptions()
+        words: Tokeniser = LocalT5Tokeniser(text.path) if text.kind == "t5" and text.path else WordPieces()
+        self.tokeniser = PromptTokeniser(words, sight.kind, prompt_length, pad_pictures)
+        self.prompts = PromptEncoder(n_embd, text, words.size, self.sight.width, prompt_hidden, null_token)
         cross = conditioning == "cross"
         if cross:
             self.prompt_positions = nn.Embedding(prompt_length, n_embd)
@@ -174,7 +181,8 @@ class CrossDecoder(SequenceModel):
         b, t, q = needed.shape
         group = torch.arange(t, device=x.device)[:, None] * 2 + (torch.arange(q, device=x.device) == q - 1)
         x, valid, needed = x.flatten(1, 2), valid.flatten(1), needed.flatten(1)
-        order = torch.argsort(~needed, dim=1, stable=True)[:, : max(1, int(needed.sum(1).max()))]
+        longest = needed.shape[1] if self.whole else max(1, int(needed.sum(1).max()))
+        order = torch.argsort(~needed, dim=1, stable=True)[:, :longest]
         place = needed.long().cumsum(1) - 1  # (B, T Q): where a needed token goes
         last = (needed.view(b, t, q)[..., :-1] * torch.arange(1, q, device=x.device)).amax(-1) - 1  # (B, T)
         if self.readout == "last":

@@ -174,15 +174,15 @@ class Perceiver(nn.Module):
             raise ConfigError(f"the perceiver's {heads} heads must divide n_embd; found {n_embd}")
         self.blocks = blocks
         self.latents = nn.Parameter(torch.randn(latents, n_embd) * 0.02)
-        self.look = nn.MultiheadAttention(n_embd, 1, dropout=0.1, batch_first=True)
+        self.query, self.key_value, self.out = nn.Linear(n_embd, n_embd), nn.Linear(n_embd, 2 * n_embd), nn.Linear(n_embd, n_embd)
         self.ln_latents, self.ln_tokens, self.ln_up = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
         self.up = nn.Sequential(nn.Linear(n_embd, n_embd), nn.GELU(), nn.Linear(n_embd, n_embd))
         self.think = nn.ModuleList(VisionBlock(n_embd, heads) for _ in range(depth))
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.latents.expand(len(tokens), -1, -1)
-        keys = self.ln_tokens(tokens)
-        x = x + self.look(self.ln_latents(x), keys, keys, need_weights=False)[0]
+        k, v = self.key_value(self.ln_tokens(tokens)).chunk(2, -1)
+        x = x + self.out(F.scaled_dot_product_attention(self.query(self.ln_latents(x)), k, v))
         x = x + self.up(self.ln_up(x))
         for _ in range(self.blocks):
             for block in self.think:

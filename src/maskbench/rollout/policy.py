@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from maskbench.envs.base import Observation
 from maskbench.errors import ConfigError
+from maskbench.prompt import Prompt
 from maskbench.rollout.plan import PlanRow
 from maskbench.trajectory import Factor
 
@@ -30,6 +31,14 @@ class Policy(Protocol):
 
     def record(self, slots: np.ndarray, rewards: np.ndarray) -> None:
         """Rewards ``(len(slots),)`` float32 earned by the actions just taken (return-to-go)."""
+
+
+@runtime_checkable
+class Instructed(Protocol):
+    """A policy that acts on instructions."""
+
+    def instruct(self, slots: np.ndarray, prompts: Sequence[Prompt]) -> None:
+        """What the episodes that have just been reset in ``slots`` are asked for; empty where the family has no prompts."""
 
 
 class _Memoryless:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +25,8 @@ Visual = Literal["objects", "patches", "perceiver", "single"]
 PICTURE_TOKENS: Mapping[str, int] = {"patches": 16, "perceiver": 4, "single": 1}
 #: Longest prompt of the published models.
 LONGEST = 256
+#: Texts whose pieces a tokeniser keeps.
+_REMEMBERED = 65536
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class PromptTokeniser:
     ) -> None:
         self.tokeniser = tokeniser or WordPieces()
         self.visual, self.length, self.pad_pictures, self.legacy_ids = visual, length, pad_pictures, legacy_ids
-        self._encode = lru_cache(maxsize=65536)(lambda text: tuple(self.tokeniser.encode(text)))
+        self._encoded: dict[str, tuple[int | str, ...]] = {}
 
     def prepare(self, prompt: Prompt) -> Readable:
         """Cuts the pictures of a prompt."""
@@ -126,6 +127,13 @@ class PromptTokeniser:
         shape = (0, OBJECT_BYTES) if self.visual == "objects" else (0, len(VIEWS), 3, 64, 128)
         pictures = np.concatenate(pool) if pool else np.zeros(shape, np.uint8)
         return PromptTokens(*torch.from_numpy(table), torch.from_numpy(pictures))
+
+    def _encode(self, text: str) -> tuple[int | str, ...]:
+        if text not in self._encoded:
+            if len(self._encoded) >= _REMEMBERED:
+                self._encoded.clear()
+            self._encoded[text] = tuple(self.tokeniser.encode(text))
+        return self._encoded[text]
 
     def _row(self, prompt: Readable, pool: list[np.ndarray]) -> np.ndarray:
         """``(5, n)``: kind, words, source, view and group of one prompt; its pictures go to ``pool``."""

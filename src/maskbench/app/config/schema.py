@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from maskbench.app.config.decode import Bound
-from maskbench.app.config.schema_data import Dataset, Tokens
+from maskbench.app.config.schema_data import Change, Dataset, Tokens
 from maskbench.app.config.schema_env import EnvNode
-from maskbench.app.config.schema_masking import Masking, TaskName
+from maskbench.app.config.schema_masking import Masking, PromptRule, TaskName
 from maskbench.app.config.schema_model import Head, LoadedModel, ModelNode
 
 Count = Annotated[int, Bound(least=1)]
@@ -140,6 +140,9 @@ class Query:
     commit_legacy: bool = False
     action_batch: Count = 1
     references: tuple[Literal["nearest", "lwr"], ...] = ()
+    perturb: tuple[Change, ...] = ()
+    prompt: PromptRule = PromptRule()
+    shuffle_slots: bool = False
 
 
 @dataclass(frozen=True)

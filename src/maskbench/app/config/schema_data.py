@@ -55,6 +55,7 @@ class Sampling:
     # runs of earlier versions do not have these
     goal_frames: CountOrNone = 0
     goal_drop: Annotated[float, Bound(least=0, below=1)] = 0.1
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,22 @@ class Unlabelled:
     seed: Annotated[int, Bound(least=0)]
     keep: bool
     ratio: Count | None
+
+
+#: Changes to instructions (``maskbench.tokens.perturb``).
+Change = Literal[
+    "noop",
+    "reworded",
+    "gobbledygook_word",
+    "gobbledygook_tokens",
+    "swapped_words",
+    "unknown_words",
+    "textual",
+    "textual_no_noun",
+    "textual_no_texture",
+    "textual_generic_noun",
+    "different_instruction",
+]
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class Dataset:
     # runs of earlier versions do not have these
     normalise_floor: Annotated[float, Bound(least=0)] = 1e-4
     unlabelled: Unlabelled = Unlabelled("action", 0, 0, True, None)
+    perturb: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,16 @@ class Mixture(SchemeNode):
 
 
 @dataclass(frozen=True)
+class PromptRule:
+    """Probabilities with which parts of prompts are shown (``maskbench.masking.prompt``)."""
+
+    text: Probability = 1.0
+    visual: Probability = 1.0
+    both: Probability = 1.0
+    group: Probability = 1.0
+
+
+@dataclass(frozen=True)
 class Masking:
     """What is hidden in training, which tasks validation asks, and how factor losses are weighed.
 
@@ -183,3 +193,4 @@ class Masking:
     weights: Mapping[str, Weight]
     reduction: Literal["factor", "pooled"]
     returns: Literal["none", "all", "first", "all_half", "keep_half", "first_half"] | None = None
+    prompt: PromptRule = PromptRule()

@@ -13,7 +13,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import imageio.v3 as imageio
 import numpy as np
@@ -22,10 +22,12 @@ from maskbench.data.importers.base import Imported, provenance
 from maskbench.data.importers.reading import positive
 from maskbench.data.unpickle import Stub, read_pickle
 from maskbench.errors import DataError, did_you_mean
-from maskbench.prompt import Prompt, PromptImage, PromptObject
+from maskbench.objects import OBJECT_BYTES, VIEWS, Order, observation_cells, permuted, slot_order, small_pictures
+from maskbench.prompt import Prompt, PromptedEpisode, PromptImage, PromptObject
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
-VIEWS = ("front", "top")
+#: What a state of an episode is.
+Observe = Literal["views", "objects", "pictures"]
 PICTURE = (128, 256)
 #: Parts of an action, in the order in which they are joined.
 POSES = ("pose0_position", "pose0_rotation", "pose1_position", "pose1_rotation")
@@ -62,6 +64,15 @@ def picture_spec(z: bool = False) -> TrajectorySpec:
     return TrajectorySpec((*pictures, *ids, effector, action_factor(z)))
 
 
+def cut_spec(observe: Observe, slots: int, z: bool = False) -> TrajectorySpec:
+    """Factors of a trajectory whose pictures are cut into objects, or halved."""
+    if observe == "objects":
+        seen = Factor("objects", "objects", "state", (len(VIEWS), slots, OBJECT_BYTES))
+    else:
+        seen = Factor("pictures", "image", "state", (len(VIEWS), 3, PICTURE[0] // 2, PICTURE[1] // 2))
+    return TrajectorySpec((seen, Factor("ee", "discrete", "state", (), len(EFFECTORS)), action_factor(z)))
+
+
 @dataclass(frozen=True)
 class VimaTrajectory:
     """One recorded episode of ``T`` actions.
@@ -80,11 +91,25 @@ class VimaTrajectory:
     objects: tuple[PromptObject, ...]
     meta: Mapping[str, Any]
 
-    def episode(self) -> Episode:
-        """The recording without its prompt: pictures, effector and action of each step, and the pictures after the last."""
-        states = {f"rgb_{v}": self.rgb[v] for v in VIEWS} | {f"segm_{v}": self.segm[v] for v in VIEWS} | {"ee": self.effector}
+    def episode(self) -> PromptedEpisode:
+        """Pictures, effector and action of each step, the pictures after the last one, and the prompt."""
+        return self._episode({f"rgb_{v}": self.rgb[v] for v in VIEWS} | {f"segm_{v}": self.segm[v] for v in VIEWS})
+
+    def cut(self, observe: Observe, slots: int, order: Order, number: int) -> PromptedEpisode:
+        """The same with pictures cut as ``VimaImporter.read`` says."""
+        if observe == "pictures":
+            return self._episode({"pictures": small_pictures(self.rgb)})
+        if len(self.objects) > slots:
+            raise DataError(f"a scene of '{self.meta['task']}' has {len(self.objects)} objects; slots={slots} is too few")
+        cells = observation_cells(self.rgb, self.segm, self.effector, slots)
+        arranged = slot_order(cells[0], order, np.random.default_rng(number))
+        return self._episode({"objects": permuted(cells, arranged)})
+
+    def _episode(self, pictures: Mapping[str, np.ndarray]) -> PromptedEpisode:
+        states = {**pictures, "ee": self.effector}
         values = {name: value[:-1] for name, value in states.items()} | {"action": self.actions}
-        return Episode(values, {name: value[-1] for name, value in states.items()}, bool(self.meta["success"]), self.meta)
+        final = {name: value[-1] for name, value in states.items()}
+        return PromptedEpisode(values, final, bool(self.meta["success"]), self.meta, self.prompt)
 
 
 class VimaImporter:
@@ -96,19 +121,35 @@ class VimaImporter:
     def recognises(self, path: Path) -> bool:
         return next(_folders(path), None) is not None
 
-    def read(self, path: Path, *, tasks: Sequence[str] | None = None, z: bool = False, limit: int | None = None) -> Imported:
+    def read(
+        self,
+        path: Path,
+        *,
+        tasks: Sequence[str] | None = None,
+        z: bool = False,
+        limit: int | None = None,
+        observe: Observe = "views",
+        slots: int = 16,
+        order: Order = "shuffle",
+    ) -> Imported:
         """Opens ``path``: a trajectory, a task or the folder of all tasks. One trajectory is in memory at a time.
 
-        tasks: names of those to read. z: keep heights. limit: at most so many trajectories a task.
-        Prompts are not part of factors: ``trajectories`` gives both. Raises DataError for unknown tasks and empty folders.
+        tasks:   names of those to read. z: keep heights. limit: at most so many trajectories a task.
+        observe: what a state is: ``views`` as recorded, ``objects`` cut into ``slots`` objects in this ``order`` (episode ``i``
+                 draws it from ``i``), ``pictures`` at half size.
+        Episodes come with their prompts. Raises DataError for unknown tasks, empty folders, and scenes of more objects.
         """
         folders = chosen_folders(Path(path), tasks, limit)
+        spec = picture_spec(z) if observe == "views" else cut_spec(observe, slots, z)
 
         def episodes() -> Iterator[Episode]:
-            return (read_trajectory(f, z).episode() for f in folders)
+            for i, folder in enumerate(folders):
+                recorded = read_trajectory(folder, z)
+                yield recorded.episode() if observe == "views" else recorded.cut(observe, slots, order, i)
 
-        made_by = provenance(self.format, Path(path), tasks=tuple(tasks or ()), z=z or None, limit=limit)
-        return Imported(picture_spec(z), episodes, len(folders), "vima", "CC BY 4.0", made_by, "published")
+        cut = {} if observe == "views" else {"observe": observe, "slots": slots, "order": order}
+        made_by = provenance(self.format, Path(path), tasks=tuple(tasks or ()), z=z or None, limit=limit, **cut)
+        return Imported(spec, episodes, len(folders), "vima", "CC BY 4.0", made_by, "published")
 
 
 def trajectories(

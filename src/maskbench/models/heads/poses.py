@@ -55,12 +55,26 @@ class PosesHead(Head):
 
     def forward(self, h: Tensor) -> Tensor:
         """``(..., D)`` to logits ``(..., axes * most)``; classes that an axis does not have are at minus infinity."""
-        x = h.reshape(1, -1, h.shape[-1]).expand(len(self.beyond), -1, -1)
+        flat = h.reshape(-1, h.shape[-1])
+        x = self._together(flat) if torch.is_grad_enabled() else self._one_by_one(flat)
+        x = x.masked_fill(self.beyond, -torch.inf)
+        return x.reshape(*h.shape[:-1], -1)
+
+    def _together(self, h: Tensor) -> Tensor:
+        """``(n, D)`` to ``(n, axes, most)``."""
+        x = h.expand(len(self.beyond), -1, -1)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias[:, None], x, weight.mT)  # (axes, n, width)
             x = F.relu(x) if i < 2 else x
-        x = x.transpose(0, 1).masked_fill(self.beyond, -torch.inf)
-        return x.reshape(*h.shape[:-1], -1)
+        return x.transpose(0, 1)
+
+    def _one_by_one(self, h: Tensor) -> Tensor:
+        """The same by linear layers, which rollouts can make independent of the batch."""
+        answers = []
+        for layer in zip(*self.weights, *self.biases, strict=True):
+            x = F.relu(F.linear(h, layer[0], layer[3]))
+            answers.append(F.linear(F.relu(F.linear(x, layer[1], layer[4])), layer[2], layer[5]))
+        return torch.stack(answers, 1)
 
     def logits(self, params: Tensor) -> Tensor:
         """``(..., axes, most)``."""
