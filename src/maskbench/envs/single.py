@@ -12,11 +12,14 @@ from maskbench.trajectory import TrajectorySpec
 
 
 def observation_space(spec: TrajectorySpec) -> gymnasium.spaces.Dict:
-    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, or an unbounded ``Box`` of the factor's shape."""
+    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, bytes of pictures, or an unbounded ``Box`` of
+    the factor's shape."""
     spaces: dict[str, gymnasium.Space[Any]] = {}
     for factor in spec.with_role("state"):
         if factor.classes is not None:
             spaces[factor.name] = gymnasium.spaces.Discrete(factor.classes)
+        elif factor.dtype == np.uint8:
+            spaces[factor.name] = gymnasium.spaces.Box(0, 255, factor.shape, np.uint8)
         else:
             spaces[factor.name] = gymnasium.spaces.Box(-np.inf, np.inf, factor.shape, factor.dtype.type)
     return gymnasium.spaces.Dict(spaces)
