@@ -44,11 +44,19 @@ class VisionBlock(nn.Module):
         for linear in (self.qkv, self.out):
             nn.init.zeros_(linear.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(K, N, W)`` to the same."""
+    def forward(self, x: Tensor, first: bool = False) -> Tensor:
+        """``(K, N, W)`` to the same, or to ``(K, 1, W)`` where the first token alone is wanted."""
         k, n, w = x.shape
-        q, key, v = self.qkv(self.ln_1(x)).view(k, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
-        x = x + self.out(F.scaled_dot_product_attention(q, key, v).transpose(1, 2).reshape(k, n, w))
+        y = self.ln_1(x)
+        if first:
+            wq, bq = self.qkv.weight[:w], self.qkv.bias[:w]
+            q = F.linear(y[:, :1], wq, bq).view(k, 1, self.heads, -1).transpose(1, 2)
+            kv = F.linear(y, self.qkv.weight[w:], self.qkv.bias[w:])
+            key, v = kv.view(k, n, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+            x = x[:, :1]
+        else:
+            q, key, v = self.qkv(y).view(k, n, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        x = x + self.out(F.scaled_dot_product_attention(q, key, v).transpose(1, 2).flatten(2))
         h = self.up(self.ln_2(x))
         return x + self.down(h * torch.sigmoid(1.702 * h))
 
@@ -87,8 +95,9 @@ class VisionTransformer(nn.Module):
         if self.cls:
             x = torch.cat([self.cls_token.expand(k, 1, -1), x], 1)
         x = self.ln_pre(x + self.positions)
-        for block in self.blocks:
-            x = block(x)
+        last = len(self.blocks) - 1
+        for i, block in enumerate(self.blocks):
+            x = block(x, first=self.cls and i == last)
         return self.ln_post(x[:, 0] if self.cls else x) @ self.projection
 
 
