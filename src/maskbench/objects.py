@@ -82,14 +82,14 @@ def _overlaps(side: np.ndarray) -> np.ndarray:
 
 
 def object_cells(rgb: np.ndarray, segm: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """``(N, n, OBJECT_BYTES)`` uint8 of one view: ``rgb`` ``(N, 3, H, W)``, ``segm`` ``(N, H, W)``, ids as in ``find_boxes``."""
+    """``(N, n, OBJECT_BYTES)`` uint8 of one view: rgb ``(N, 3, H, W)``, segm ``(N, H, W)``, ids as in ``find_boxes``."""
     if rgb.dtype != np.uint8 or rgb.ndim != 4 or rgb.shape[1] != 3 or segm.shape != (len(rgb), *rgb.shape[2:]):
         raise DataError(f"expected rgb (N, 3, H, W) uint8 and segm (N, H, W); found {rgb.dtype} {rgb.shape} and {segm.shape}")
     edges, seen = find_boxes(segm, ids)
     cells = np.zeros((*seen.shape, OBJECT_BYTES), np.uint8)
     frame, slot = np.nonzero(seen)
     corners = edges[frame, slot]
-    cells[frame, slot, :CROP_BYTES] = crop(rgb[frame], corners).reshape(len(frame), -1)
+    cells[frame, slot, :CROP_BYTES] = crop(rgb[frame], corners).reshape(len(frame), CROP_BYTES)
     cells[frame, slot, CROP_BYTES:-1] = _boxes(corners)
     cells[frame, slot, -1] = 1
     return cells

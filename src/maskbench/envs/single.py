@@ -12,8 +12,7 @@ from maskbench.trajectory import TrajectorySpec
 
 
 def observation_space(spec: TrajectorySpec) -> gymnasium.spaces.Dict:
-    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, bytes of pictures, or an unbounded ``Box`` of
-    the factor's shape."""
+    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, bytes, or an unbounded ``Box`` of its shape."""
     spaces: dict[str, gymnasium.Space[Any]] = {}
     for factor in spec.with_role("state"):
         if factor.classes is not None:

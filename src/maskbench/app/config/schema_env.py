@@ -175,7 +175,8 @@ class Tabletop(EnvNode):
     observe: Literal["features", "objects", "pictures"] = "features"
     order: Literal["shuffle", "spawn", "spatial"] = "shuffle"
     slots: Steps | None = None
-    backend: Literal["kinematic", "mujoco"] = "kinematic"
+    backend: Literal["kinematic", "mujoco", "vima_bench"] = "kinematic"
     rearrange: Literal["original", "fixed3"] = "original"
     stop_on_failure: bool = True
+    rest: Annotated[int, Bound(least=0)] = 0
     horizon: Steps | None = None

@@ -8,18 +8,21 @@ from maskbench.envs.tabletop.kinematics import Action
 from maskbench.envs.tabletop.scene import HIGH, LOW, Pose
 from maskbench.errors import EnvError
 
-#: Columns of a flat action: positions (x, y) in metres, quaternions (x, y, z, w). Those of the released trajectories, without heights.
+#: Columns of a flat action: positions (x, y) in metres, quaternions (x, y, z, w), as in released trajectories without heights.
 PARTS = (("pose0_position", 0, 2), ("pose0_rotation", 2, 6), ("pose1_position", 6, 8), ("pose1_rotation", 8, 12))
 WIDTH = 12
 LOWEST = np.array([*LOW, -1, -1, -1, -1] * 2, np.float32)
 HIGHEST = np.array([*HIGH, 1, 1, 1, 1] * 2, np.float32)
 
+#: Moves nothing: what is picked is put back where it was, and a push of no length is none.
+NOTHING = np.array([*LOW, 0, 0, 0, 1] * 2, np.float32)
+
 
 def decode(action: np.ndarray) -> Action:
     """A flat action ``(12,)`` with positions cut to the workspace.
 
-    A quaternion need not have unit length, since published bins do not keep it; only its turn about the vertical counts, and a zero
-    one turns nothing. Raises EnvError for other shapes and for numbers that are not finite.
+    A quaternion need not have unit length, since published bins do not keep it; only its turn about the vertical counts, and
+    a zero one turns nothing. Raises EnvError for other shapes and for numbers that are not finite.
     """
     flat = np.asarray(action, np.float64)
     if flat.shape != (WIDTH,) or not np.isfinite(flat).all():

@@ -13,7 +13,7 @@ import numpy as np
 
 from maskbench.envs.base import Environment, LoopedBatch
 from maskbench.envs.single import observation_space
-from maskbench.envs.tabletop.actions import HIGHEST, LOWEST, PARTS, WIDTH
+from maskbench.envs.tabletop.actions import HIGHEST, LOWEST, NOTHING, PARTS, WIDTH
 from maskbench.envs.tabletop.features import Observe, observe_factors, state_factors
 from maskbench.envs.tabletop.kinematics import KINEMATIC
 from maskbench.envs.tabletop.partitions import pools, settings
@@ -22,11 +22,12 @@ from maskbench.envs.tabletop.tabletop_env import BONUS_STEPS, ObjectOrder, Table
 from maskbench.envs.tabletop.tasks import find_task
 from maskbench.envs.tabletop.tasks.base import Task
 from maskbench.envs.tabletop.trial import Pick, Primitives
+from maskbench.envs.tabletop.vima_bench import VimaBenchEnv
 from maskbench.errors import ConfigError, EnvError, did_you_mean
 from maskbench.prompt import Prompt, PromptedEpisode
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
-Backend = Literal["kinematic", "mujoco"]
+Backend = Literal["kinematic", "mujoco", "vima_bench"]
 #: Seeds tried for one demonstration.
 _ATTEMPTS = 100
 
@@ -40,13 +41,17 @@ class Tabletop(Environment):
     observe:    what a step's state is (``features.Observe``).
     order:      of object slots (``TabletopEnv``).
     slots:      objects that an observation has room for; None takes what the tasks need.
-    backend:    ``kinematic`` moves objects exactly; ``mujoco`` drops and pushes them as rigid bodies.
+    backend:    ``kinematic`` moves objects exactly; ``mujoco`` drops and pushes them as rigid bodies; ``vima_bench`` is the
+                original benchmark, where it is installed, for rollouts of one task.
     rearrange:  how many objects tasks 4 and 5 move: 1 to 3 as in the ``original`` code, or ``fixed3`` as CoGeLoT has it.
     stop_on_failure: whether a spoilt episode ends, as in the benchmark.
-    horizon:    actions an episode; None grants the oracle's limit and two more, the most of the tasks.
+    rest:       actions that an episode goes on after its success. Demonstrations then do nothing, and recordings show what was
+                achieved: 1 gives goal and inverse-dynamics masks the state that they need.
+    horizon:    actions an episode; None grants the oracle's limit, the most of the tasks, two more, and ``rest``.
 
-    Factors: the state, ``action`` (12,) in metres and quaternions as in released trajectories, ``reward``, 1 on success. Episodes of
-    ``generate`` come with their prompts. Raises ConfigError for unknown names and for tasks that a partition does not hold.
+    Factors: the state, ``action`` (12,) in metres and quaternions as in released trajectories, ``reward``, 1 on success.
+    Episodes of ``generate`` come with their prompts. Raises ConfigError for unknown names and for tasks that a partition does
+    not hold.
     """
 
     queries: ClassVar[tuple[str, ...]] = ("bc", "goal")
@@ -64,6 +69,7 @@ class Tabletop(Environment):
         backend: Backend = "kinematic",
         rearrange: Literal["original", "fixed3"] = "original",
         stop_on_failure: bool = True,
+        rest: int = 0,
         horizon: int | None = None,
     ) -> None:
         for key, value, valid in (("observe", observe, Observe), ("order", order, ObjectOrder), ("backend", backend, Backend)):
@@ -81,11 +87,14 @@ class Tabletop(Environment):
         drawn = [find_task(t, settings(t, difficulty)) for t in self.tasks]
         for one in drawn:
             pools(partition, one.name, one.open_textures)
+        if backend == "vima_bench" and len(drawn) > 1:
+            raise ConfigError(f"backend=vima_bench plays one task at a time; found {', '.join(self.tasks)}")
         needed = max(t.most_objects for t in drawn)
         if slots is not None and slots < needed:
             raise ConfigError(f"slots={slots} are fewer than the objects of these tasks; expected at least {needed}")
         self.slots = slots or needed
-        self.horizon = horizon or max(map(_limit, drawn))
+        self.rest = rest
+        self.horizon = horizon or max(map(_limit, drawn)) + rest
         parts = tuple(PARTS)
         self.spec = TrajectorySpec(
             (
@@ -102,8 +111,12 @@ class Tabletop(Environment):
     def make_batch(self, num_slots: int) -> TabletopBatch:
         return TabletopBatch([self.make() for _ in range(num_slots)])
 
-    def table(self) -> TabletopEnv:
+    def table(self) -> TabletopEnv | VimaBenchEnv:
         """One table with the benchmark's own interface: pictures and poses."""
+        if self.backend == "vima_bench":
+            return VimaBenchEnv(
+                self.tasks[0], self.partition, self.difficulty, order=self.order, stop_on_failure=self.stop_on_failure
+            )
         return TabletopEnv(
             self.tasks[0],
             self.partition,
@@ -111,6 +124,7 @@ class Tabletop(Environment):
             order=self.order,
             primitives=self._primitives(),
             stop_on_failure=self.stop_on_failure,
+            rest=self.rest,
             horizon=self.horizon,
             overrides={"sampler": self.rearrange},
         )
@@ -127,16 +141,18 @@ class Tabletop(Environment):
         """The task of the episode that a seed begins."""
         return self.tasks[env_seed % len(self.tasks)]
 
-    def goal(self, env_seed: int) -> Mapping[str, np.ndarray]:
+    def goal(self, env_seed: int) -> Mapping[str, np.ndarray] | None:
         """The state in which the scripted oracle leaves this seed's episode. The end effector is not asked for."""
+        if self.backend == "vima_bench":
+            return None
         env, rng = self.make(), np.random.default_rng(env_seed)
         observation, _ = env.reset(seed=env_seed)
         for _ in range(self.horizon):
             action = env.table.expert(rng)
             if action is None:
                 break
-            observation, _, terminated, _, _ = env.step(action)
-            if terminated:
+            observation, _, _, _, info = env.step(action)
+            if info["success"]:
                 break
         if "state" in observation:
             observation["state"][-1] = np.nan
@@ -147,9 +163,9 @@ class Tabletop(Environment):
     ) -> Iterator[Episode]:
         """Successful demonstrations of the scripted oracle, tasks in turn; ``meta`` names task, seed and instruction.
 
-        pick:    ``centroid`` takes objects at the visible point nearest to their centre, ``random_pixel`` at any visible one, as
-                 the published demonstrations do: the same scene then has many right answers.
-        prompts: whether the store keeps the instructions' pictures; None = unless ``observe=features``.
+        pick:    ``centroid`` takes objects at the visible point nearest to their centre, ``random_pixel`` at any visible one,
+                 as the published demonstrations do: the same scene then has many right answers.
+        prompts: whether episodes carry their instructions; None = unless ``observe=features``.
         workers: processes; episodes do not depend on their number.
         Raises ConfigError for other values, EnvError where no attempt succeeds.
         """
@@ -192,9 +208,10 @@ class Tabletop(Environment):
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
         """Recorded factors and final state, or None where the oracle does not succeed in time."""
         rows: dict[str, list[Any]] = {name: [] for name in self.spec.names}
-        observation, _ = env.reset(seed=env_seed)
+        observation, info = env.reset(seed=env_seed)
+        terminated = False
         for _ in range(self.horizon):
-            action = env.table.expert(rng, pick)
+            action = NOTHING if info["success"] else env.table.expert(rng, pick)
             if action is None:
                 return None
             for name, value in observation.items():
@@ -202,10 +219,10 @@ class Tabletop(Environment):
             rows["action"].append(action)
             observation, reward, terminated, truncated, info = env.step(action)
             rows["reward"].append([reward])
-            if info["success"]:
-                return {n: np.array(row, self.spec[n].dtype) for n, row in rows.items()}, observation
             if terminated or truncated:
-                return None
+                break
+        if info["success"] and terminated:
+            return {n: np.array(row, self.spec[n].dtype) for n, row in rows.items()}, observation
         return None
 
     def _primitives(self) -> Primitives:
@@ -221,7 +238,7 @@ class FactorEnv(gymnasium.Env[Any, Any]):
 
     metadata = TabletopEnv.metadata
 
-    def __init__(self, family: Tabletop, table: TabletopEnv) -> None:
+    def __init__(self, family: Tabletop, table: TabletopEnv | VimaBenchEnv) -> None:
         self.family, self.table = family, table
         self.observation_space = observation_space(family.spec)
         self.action_space = gymnasium.spaces.Box(LOWEST, HIGHEST)

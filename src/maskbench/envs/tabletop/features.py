@@ -15,13 +15,13 @@ from maskbench.objects import OBJECT_BYTES, VIEWS, find_boxes, object_cells, sma
 from maskbench.prompt import PromptObject
 from maskbench.trajectory import Factor
 
-#: ``features``: one vector a step, for models of numbers. ``objects``: crops and boxes as VIMA reads them. ``pictures``: both views
-#: at half size.
+#: ``features``: one vector a step, for models of numbers. ``objects``: crops and boxes as VIMA reads them. ``pictures``: both
+#: views at half size.
 Observe = Literal["features", "objects", "pictures"]
 
 _CODE = 8
-#: Columns of one slot: per view centre, height and width of the box (parts of the picture) and whether it is seen; then the codes of
-#: its shape and of its texture.
+#: Columns of one slot: per view centre, height and width of the box (parts of the picture) and whether it is seen; then the
+#: codes of its shape and of its texture.
 SLOT_WIDTH = len(VIEWS) * 5 + 2 * _CODE
 
 
@@ -37,7 +37,9 @@ def state_factors(observe: Observe, slots: int) -> tuple[Factor, ...]:
     return Factor("pictures", "image", "state", (len(VIEWS), 3, HEIGHT // 2, WIDTH // 2)), effector
 
 
-def observe_factors(observe: Observe, frame: Frame, objects: Sequence[PromptObject], ee: int, slots: int) -> dict[str, np.ndarray]:
+def observe_factors(
+    observe: Observe, frame: Frame, objects: Sequence[PromptObject], ee: int, slots: int
+) -> dict[str, np.ndarray]:
     """Values of ``state_factors``; slots beyond the objects are zero."""
     if observe == "features":
         return {"state": np.append(_features(frame, objects, slots), np.float32(ee))}

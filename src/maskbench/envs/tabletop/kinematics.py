@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -57,7 +57,8 @@ def push(scene: Scene, action: Action, watch: Watch) -> set[int]:
     moved: set[int] = set()
     blade = start - PUSH_BACK * along
     reach = [b for b in scene if not b.fixed]
-    for step in range(max(int(round(travel / _STEP)), 0) + 1):
+    first = max(int((_free_way(reach, blade, along) - BLADE_THICKNESS) / _STEP) - 1, 0)
+    for step in range(first, max(round(travel / _STEP), 0) + 1):
         hit = _shove(scene, reach, blade + step * _STEP * along, along)
         if hit:
             moved |= hit
@@ -66,6 +67,18 @@ def push(scene: Scene, action: Action, watch: Watch) -> set[int]:
                 watch(scene)
     watch(scene)
     return moved
+
+
+def _free_way(bodies: list[Body], blade: np.ndarray, along: np.ndarray) -> float:
+    """How far (m) the blade's middle goes before it meets the first body."""
+    nearest = np.inf
+    across = np.array((-along[1], along[0]))
+    for body in bodies:
+        points = body.footprint - blade
+        ahead = (points @ along)[np.abs(points @ across) <= BLADE_WIDTH / 2]
+        if len(ahead) and ahead.max() > -BLADE_THICKNESS:
+            nearest = min(nearest, float(ahead.min()))
+    return min(nearest, 2.0)
 
 
 def _shove(scene: Scene, bodies: list[Body], blade: np.ndarray, along: np.ndarray) -> set[int]:
@@ -82,7 +95,7 @@ def _shove(scene: Scene, bodies: list[Body], blade: np.ndarray, along: np.ndarra
         if struck.any() and gap @ along > 0:
             depth = BLADE_THICKNESS / 2 - float(forward[np.abs(points @ across) <= BLADE_WIDTH / 2].min())
             if depth > 0:
-                moved[body.id] = _shifted(body, depth * along)
+                moved[body.id] = body.shifted(depth * along)
     pushed = dict(moved)
     for _ in range(_CHAIN):
         pushed = _chain(bodies, moved, pushed, along)
@@ -105,13 +118,8 @@ def _chain(bodies: list[Body], moved: dict[int, Body], pushers: dict[int, Body],
             if other.id == pusher.id or ahead <= 0 or np.hypot(*gap) >= touching:
                 continue
             side = float(gap @ (-along[1], along[0]))
-            pushed[other.id] = _shifted(other, (np.sqrt(touching**2 - side**2) - ahead) * along)
+            pushed[other.id] = other.shifted((np.sqrt(touching**2 - side**2) - ahead) * along)
     return pushed
-
-
-def _shifted(body: Body, by: np.ndarray) -> Body:
-    x, y = body.position + by
-    return replace(body, pose=Pose(float(x), float(y), body.pose.yaw))
 
 
 class Kinematic:

@@ -16,8 +16,8 @@ TEXELS = 96
 def relief(layers: list[Mapping[str, Any]]) -> np.ndarray:
     """Height of an object above its underside, as a part of its full height.
 
-    layers: of ``objects.yaml``, in the order in which they are laid. Returns ``(TEXELS, TEXELS)`` float32; the first axis is the
-    object's x, which is upwards for whoever reads it as a letter, the second its y, which is to that reader's left.
+    layers: of ``objects.yaml``, in the order in which they are laid. Returns ``(TEXELS, TEXELS)`` float32; the first axis is
+    the object's x, which is upwards for whoever reads it as a letter, the second its y, which is to that reader's left.
     """
     centres = (np.arange(TEXELS) + 0.5) / TEXELS - 0.5
     up, right = np.meshgrid(centres, -centres, indexing="ij")

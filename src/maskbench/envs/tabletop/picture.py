@@ -1,8 +1,9 @@
 """Pictures of the table without OpenGL: objects are height fields, cameras are orthographic (VIMA specification 1.1, 4.4).
 
-``top`` looks straight down; ``front`` from the near side at 45 degrees. A pixel of ``front`` sees the points for which ``x - z``
-is one number, the highest first. So its picture of a body is a search for the first of many levels, from its top down, at which
-that line has entered the body; what was entered between two levels is a wall or a surface, by the body's height there.
+``top`` looks straight down; ``front`` from the near side at 45 degrees. A pixel of ``front`` sees the points for which
+``x - z`` is one number, the highest first. So its picture of a body is a search for the first of many levels, from its top
+down, at which that line has entered the body; what was entered between two levels is a wall or a surface, by the body's
+height there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from maskbench.envs.tabletop.scene import Body, Pose
 from maskbench.envs.tabletop.textures import texture_tiles
 from maskbench.prompt import PromptImage
 
-View = Literal["front", "top"]
-VIEWS: tuple[View, View] = ("front", "top")
+#: Cameras, in alphabetical order.
+VIEWS = ("front", "top")
 HEIGHT, WIDTH = 128, 256
 
 #: Metres of x (or of x - z) and of y per pixel.
@@ -82,7 +82,7 @@ def _numbered(body: Body, id: int) -> Body:
 
 
 @cache
-def _table(view: View) -> tuple[np.ndarray, np.ndarray]:
+def _table(view: str) -> tuple[np.ndarray, np.ndarray]:
     """The empty table."""
     colours = np.full((HEIGHT, WIDTH, 3), _GROUND, np.uint8)
     ids = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -91,7 +91,7 @@ def _table(view: View) -> tuple[np.ndarray, np.ndarray]:
     return colours, ids
 
 
-def _paint(view: View, bodies: Iterable[Body], colours: np.ndarray, ids: np.ndarray) -> None:
+def _paint(view: str, bodies: Iterable[Body], colours: np.ndarray, ids: np.ndarray) -> None:
     """Draws bodies onto ``colours`` (H, W, 3) and ``ids`` (H, W), nearest to the camera in front."""
     depth = np.full((HEIGHT, WIDTH), -1.0, np.float32)
     draw = _paint_front if view == "front" else _paint_top
@@ -111,7 +111,7 @@ def _bordered_tiles(texture: str) -> tuple[np.ndarray, np.ndarray]:
     return top, side
 
 
-def _window(view: View, body: Body) -> tuple[slice, slice, np.ndarray, np.ndarray] | None:
+def _window(view: str, body: Body) -> tuple[slice, slice, np.ndarray, np.ndarray] | None:
     """Rows and columns that may show the body, and x (or x - z) and y at their centres; None outside of the picture."""
     cos, sin = abs(np.cos(body.pose.yaw)), abs(np.sin(body.pose.yaw))
     half_x = (cos * body.size[0] + sin * body.size[1]) / 2

@@ -52,7 +52,7 @@ class Body:
     def described(self) -> PromptObject:
         return PromptObject(self.id, self.spec.name, self.texture)
 
-    @property
+    @cached_property
     def position(self) -> np.ndarray:
         """``(2,)``."""
         return np.array(self.pose[:2])
@@ -91,6 +91,12 @@ class Body:
         """Whether a point of the table lies within its outline, holes filled."""
         return bool(np.hypot(*(self.footprint - point).T).min() < 0.05 * max(self.size[:2]) + 0.004)
 
+    def shifted(self, by: np.ndarray) -> Body:
+        """The same object ``by`` (m) further on, with what is known of its outline."""
+        moved = replace(self, pose=Pose(self.pose.x + float(by[0]), self.pose.y + float(by[1]), self.pose.yaw))
+        vars(moved).update(radius=self.radius, footprint=self.footprint + by)
+        return moved
+
     def at(self, pose: Pose, z: float | None = None) -> Body:
         """The same object elsewhere."""
         return replace(self, pose=pose, z=self.z if z is None else z)
@@ -102,6 +108,10 @@ class Scene:
 
     ee: EndEffector = "suction"
     bodies: dict[int, Body] = field(default_factory=dict)
+
+    def copy(self) -> Scene:
+        """A scene that changes on its own."""
+        return Scene(self.ee, dict(self.bodies))
 
     def __iter__(self) -> Iterator[Body]:
         return iter(self.bodies.values())
@@ -171,7 +181,8 @@ def support(body: Body, others: Iterable[Body]) -> float:
     """
     highest = 0.0
     for other in others:
-        if other.id == body.id or other.z >= body.z + body.size[2] and other.z > 0 or not _near(other, body):
+        above = other.z > 0 and other.z >= body.z + body.size[2]
+        if other.id == body.id or above or not _near(other, body):
             continue
         if other.spec.group == "strip":
             continue

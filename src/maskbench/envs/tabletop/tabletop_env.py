@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import gymnasium
@@ -28,17 +29,19 @@ BONUS_STEPS = 2
 
 
 class TabletopEnv(gymnasium.Env[Any, Any]):
-    """One table; ``reset(seed=..., options={"task": ..., "partition": ..., "difficulty": ...})`` draws an episode from its seed alone.
+    """One table. ``reset(seed=..., options=...)`` draws an episode from the seed and from the task, partition and difficulty,
+    which ``options`` may name.
 
-    Observation: ``rgb`` and ``segm`` hold per view (``front``, ``top``) ``(3, 128, 256)`` and ``(128, 256)`` uint8; ``ee`` is 0 for
-    suction, 1 for the spatula. ``segm`` holds body ids: 0 ground, 1 mat, then those of ``info["objects"]``. Actions: ``(12,)``,
-    metres and quaternions (``actions.PARTS``). ``info["prompt"]`` is the ``Prompt``; ``info["objects"]`` what is on the table, in slot order;
-    ``info["events"]`` holds ``success`` and ``failure`` when they happen.
+    Observation: ``rgb`` and ``segm`` hold per view (``front``, ``top``) ``(3, 128, 256)`` and ``(128, 256)`` uint8; ``ee`` is 0
+    for suction, 1 for the spatula. ``segm`` holds body ids: 0 ground, 1 mat, then those of ``info["objects"]``.
+    Actions: ``(12,)``, metres and quaternions (``actions.PARTS``). ``info["prompt"]`` is the ``Prompt``; ``info["objects"]``
+    what is on the table, in slot order; ``info["events"]`` holds ``success`` and ``failure`` when they happen.
 
-    order:  of slots: ``shuffle`` draws it per episode, ``spawn`` is that of the original (base, dragged, distractors), which tells a
-            model what to move without any instruction, ``spatial`` goes from left to right.
+    order:  of slots: ``shuffle`` draws it per episode, ``spawn`` is that of the original (base, dragged, distractors), which
+            tells a model what to move without any instruction, ``spatial`` goes from left to right.
     stop_on_failure: whether a spoilt episode ends, as in the benchmark; CoGeLoT goes on, but nothing makes good what is spoilt.
-    horizon: actions per episode; None grants the oracle's limit and two more.
+    rest:    actions that an episode goes on after its success.
+    horizon: actions per episode; None grants the oracle's limit, two more, and ``rest``.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012 - gymnasium's own declaration
@@ -52,23 +55,18 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         order: ObjectOrder = "shuffle",
         primitives: Primitives = kinematics.KINEMATIC,
         stop_on_failure: bool = True,
+        rest: int = 0,
         horizon: int | None = None,
         overrides: dict[str, Any] | None = None,
     ) -> None:
-        self.observation_space = gymnasium.spaces.Dict(
-            {
-                "ee": gymnasium.spaces.Discrete(2),
-                "rgb": _per_view((3, HEIGHT, WIDTH)),
-                "segm": _per_view((HEIGHT, WIDTH)),
-            }
-        )
+        self.observation_space = picture_space()
         self.action_space = gymnasium.spaces.Box(LOWEST, HIGHEST)
         self.render_mode = "rgb_array"
         self._choice = {"task": task, "partition": partition, "difficulty": difficulty}
         self._order, self._primitives = order, primitives
-        self._stop, self._horizon, self._overrides = stop_on_failure, horizon, overrides or {}
+        self._stop, self._rest, self._horizon, self._overrides = stop_on_failure, rest, horizon, overrides or {}
         self._trial: Trial | None = None
-        self._steps = self._limit = 0
+        self._steps = self._limit = self._rested = 0
         self._objects: tuple[PromptObject, ...] = ()
         self._frame: Frame | None = None
 
@@ -102,17 +100,19 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
             seed = int(self.np_random.integers(2**31))
         choice = {**self._choice, **{k: v for k, v in (options or {}).items() if k in self._choice}}
         task, self._trial, rng = draw_trial(seed, **choice, overrides=self._overrides)
-        self._steps, self._limit = 0, self._horizon or task.oracle_max_steps + BONUS_STEPS
-        self._objects, self._frame = _slots(self._trial, self._order, rng), None
+        self._steps, self._limit, self._rested = 0, self._horizon or task.oracle_max_steps + BONUS_STEPS + self._rest, 0
+        self._frame = None
+        self._objects = arranged([b.described for b in self._trial.scene], self.frame, self._order, rng)
         return self._observe(), {**choice, **self._about(), "events": ()}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         trial = self.trial
-        was = trial.success, trial.failed
+        won, lost = trial.success, trial.failed
         trial.act(decode(action), self._primitives)
         self._steps, self._frame = self._steps + 1, None
-        events = tuple(n for n, now, old in zip(("success", "failure"), (trial.success, trial.failed), was, strict=True) if now > old)
-        ended = trial.success or (trial.failed and self._stop)
+        events = ("success",) * (trial.success > won) + ("failure",) * (trial.failed > lost)
+        self._rested += won
+        ended = (trial.success and self._rested >= self._rest) or (trial.failed and self._stop)
         truncated = self._steps >= self._limit and not ended
         reward = float("success" in events)
         return self._observe(), reward, ended, truncated, {**self._about(), "events": events, "failed": trial.failed}
@@ -143,7 +143,8 @@ def draw_trial(
 ) -> tuple[Task, Trial, np.random.Generator]:
     """The episode that a seed begins, its task, and the generator that drew it. Raises EnvError where no draw works out."""
     known = find_task(task)
-    known = find_task(task, {**settings(known.name, difficulty), **{k: v for k, v in (overrides or {}).items() if hasattr(known, k)}})
+    fitting = {k: v for k, v in (overrides or {}).items() if hasattr(known, k)}
+    known = find_task(task, {**settings(known.name, difficulty), **fitting})
     names = pools(partition, known.name, known.open_textures)
     rng = np.random.default_rng([seed, zlib.crc32(f"{known.name}/{partition}/{difficulty}".encode())])
     for _ in range(_DRAWS):
@@ -154,17 +155,29 @@ def draw_trial(
             continue
         if trial.sound():
             return known, trial, rng
-    raise EnvError(f"no scene of task={known.name} partition={partition} difficulty={difficulty} in {_DRAWS} draws of seed {seed}")
+    where = f"task={known.name} partition={partition} difficulty={difficulty}"
+    raise EnvError(f"no scene of {where} in {_DRAWS} draws of seed {seed}")
+
+
+def picture_space() -> gymnasium.spaces.Dict:
+    """Of the benchmark's observations."""
+    pictures = {"rgb": _per_view((3, HEIGHT, WIDTH)), "segm": _per_view((HEIGHT, WIDTH))}
+    return gymnasium.spaces.Dict({**pictures, "ee": gymnasium.spaces.Discrete(2)})
 
 
 def _per_view(shape: tuple[int, ...]) -> gymnasium.spaces.Dict:
     return gymnasium.spaces.Dict({v: gymnasium.spaces.Box(0, 255, shape, np.uint8) for v in VIEWS})
 
 
-def _slots(trial: Trial, order: ObjectOrder, rng: np.random.Generator) -> tuple[PromptObject, ...]:
-    bodies = list(trial.scene)
+def arranged(
+    objects: Sequence[PromptObject], frame: Frame, order: ObjectOrder, rng: np.random.Generator
+) -> tuple[PromptObject, ...]:
+    """``objects``, given in spawn order, in the order of their slots; from left to right as seen from above where spatial."""
     if order == "shuffle":
-        bodies = [bodies[i] for i in rng.permutation(len(bodies))]
-    elif order == "spatial":
-        bodies.sort(key=lambda b: (b.pose.y, b.pose.x))
-    return tuple(b.described for b in bodies)
+        return tuple(objects[i] for i in rng.permutation(len(objects)))
+    if order == "spatial":
+        columns = np.arange(WIDTH)
+        counts = [(frame.segm["top"] == o.id).sum(0) for o in objects]
+        centre = [float(c @ columns / c.sum()) if c.any() else np.inf for c in counts]
+        return tuple(objects[i] for i in np.argsort(centre, kind="stable"))
+    return tuple(objects)

@@ -1,4 +1,4 @@
-"""One episode of a task: its scene, what is wanted of it, and whether that has been reached or spoilt (VIMA specification 1.3)."""
+"""One episode of a task: its scene, what is wanted of it, and whether that is reached or spoilt (VIMA specification 1.3)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ from maskbench.envs.tabletop.partitions import OpenTextures
 from maskbench.envs.tabletop.scene import EndEffector
 from maskbench.envs.tabletop.trial import Trial
 
-Group = Literal["instruction following", "goal reaching", "memory", "concept grounding", "one-shot imitation", "constraint", "reasoning"]
+Group = Literal[
+    "instruction following", "goal reaching", "memory", "concept grounding", "one-shot imitation", "constraint", "reasoning"
+]
 
 
 class Task(ABC):

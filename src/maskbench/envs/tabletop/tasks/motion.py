@@ -99,7 +99,8 @@ class FollowOrder(Task):
             kind = find_object(layout.pick(layout.pools.dragged, [spec.name]))
             size = layout.size(kind)
             away = [(np.array(p[:2]), 0.15) for p in places]
-            others.append(layout.add(kind, layout.pick(layout.pools.dragged_textures), size=size, pose=layout.free_pose(kind, size, away=away)))
+            pose = layout.free_pose(kind, size, away=away)
+            others.append(layout.add(kind, layout.pick(layout.pools.dragged_textures), size=size, pose=pose))
 
         stacks = [[i] for i in ids]
         shown = Scene()

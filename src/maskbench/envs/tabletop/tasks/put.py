@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from maskbench.envs.tabletop.layout import Layout
 from maskbench.envs.tabletop.objects import find_object
 from maskbench.envs.tabletop.picture import object_image, scene_image
-from maskbench.envs.tabletop.scene import Scene
-from maskbench.envs.tabletop.tasks.base import Group, Task
+from maskbench.envs.tabletop.scene import Pose, Scene
+from maskbench.envs.tabletop.tasks.base import Task
 from maskbench.envs.tabletop.trial import Goal, PlacingTrial
 from maskbench.prompt import Prompt
 
@@ -96,6 +96,6 @@ class SceneUnderstanding(Task):
         return layout.add(find_object(base_name), layout.pick(layout.pools.textures, [texture, base_texture]))
 
     @staticmethod
-    def _bases(scene: Scene, base: int) -> tuple:
+    def _bases(scene: Scene, base: int) -> tuple[Pose, ...]:
         wanted = scene[base]
         return tuple(b.pose for b in scene if b.texture == wanted.texture and b.spec.name == wanted.spec.name)

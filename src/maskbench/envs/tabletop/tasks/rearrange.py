@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from maskbench.envs.tabletop.layout import Layout
 from maskbench.envs.tabletop.picture import scene_image
 from maskbench.envs.tabletop.scene import Body, Pose, Scene
-from maskbench.envs.tabletop.tasks.base import Task
+from maskbench.envs.tabletop.tasks.base import Group, Task
 from maskbench.envs.tabletop.tasks.put import IN_BASE
 from maskbench.envs.tabletop.trial import Goal, PlacingTrial
 from maskbench.prompt import Prompt
@@ -20,13 +20,14 @@ _MOST = 3
 class Rearrange(Task):
     """Rearrange to this {scene}.
 
-    sampler:       ``original`` moves 1, 2 or 3 objects (0.4, 0.4, 0.2), with one distractor where it is one; ``fixed3`` moves 3.
+    sampler:       ``original`` moves 1, 2 or 3 objects (0.4, 0.4, 0.2), and 1 has a distractor; ``fixed3`` moves 3.
     distractors:   of harder variants, whatever is moved.
-    conflict_rate: of distractors that stand where an object belongs. The oracle moves these away first; nobody else has to, but an
-                   object that is put upon one spoils the episode.
+    conflict_rate: of distractors that stand where an object belongs. The oracle moves these away first; nobody else has to,
+                   but an object that is put upon one spoils the episode.
     """
 
-    number, name, group = 4, "rearrange", "goal reaching"
+    number, name = 4, "rearrange"
+    group: ClassVar[Group] = "goal reaching"
     oracle_max_steps = 5
     open_textures = "light"
     restores: ClassVar[bool] = False
@@ -60,7 +61,8 @@ class Rearrange(Task):
         if self.restores:
             order = layout.rng.permutation(len(starts))
             stages.append([Goal(starts[i].id, (starts[i].pose,), IN_BASE) for i in order])
-        return PlacingTrial(layout.scene, Prompt(self._text, {"scene": scene_image(shown)}), stages, tuple(others), guarded=False)
+        prompt = Prompt(self._text, {"scene": scene_image(shown)})
+        return PlacingTrial(layout.scene, prompt, stages, tuple(others), guarded=False)
 
     _text: ClassVar[str] = "Rearrange to this {scene}."
 
@@ -97,7 +99,8 @@ class Rearrange(Task):
 class RearrangeThenRestore(Rearrange):
     """Rearrange objects to this setup {scene} and then restore."""
 
-    number, name, group = 5, "rearrange_then_restore", "memory"
+    number, name = 5, "rearrange_then_restore"
+    group: ClassVar[Group] = "memory"
     oracle_max_steps = 8
     restores = True
     _text = "Rearrange objects to this setup {scene} and then restore."

@@ -77,9 +77,7 @@ class Twist(Task):
         for k in (1, 2, 3):
             images |= self._demonstration(layout, k, layout.pick(specs), layout.pick(pools.dragged_textures, [texture]), angle)
         pairs = " ".join(f"From {{before_twist_{k}}} to {{after_twist_{k}}}." for k in (1, 2, 3))
-        text = (
-            f'"Twist" is defined as rotating object a specific angle. For examples: {pairs} Now twist all {texture} objects.'
-        )
+        text = f'"Twist" is defined as rotating object a specific angle. For examples: {pairs} Now twist all {texture} objects.'
         goals = [Goal(i, (turned(layout.scene[i].pose, angle),), 0.05, yaw=True) for i in targets]
         return PlacingTrial(layout.scene, Prompt(text, images), [goals])
 

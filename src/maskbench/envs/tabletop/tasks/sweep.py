@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import islice, permutations
 from typing import ClassVar
 
 import numpy as np
 
-from maskbench.envs.tabletop.kinematics import BLADE_THICKNESS, PUSH_SHORT, Action
+from maskbench.envs.tabletop.kinematics import BLADE_THICKNESS, KINEMATIC, PUSH_SHORT, Action
 from maskbench.envs.tabletop.layout import Layout
 from maskbench.envs.tabletop.objects import ObjectSpec, find_object
 from maskbench.envs.tabletop.picture import object_image
-from maskbench.envs.tabletop.scene import HIGH, LOW, Pose, Scene
+from maskbench.envs.tabletop.scene import HIGH, LOW, Body, Pose, Scene
 from maskbench.envs.tabletop.tasks.base import Task
 from maskbench.envs.tabletop.trial import Pick, Primitives, Trial
 from maskbench.prompt import Prompt
 
+#: Blocks and the points that they are pushed to, in order.
+Plan = list[tuple[int, np.ndarray]]
+
+#: What the oracle thinks through before it gives up: orders of the blocks, and how deep in the zone they are to lie.
+_ORDERS = 12
+_DEPTHS = (0.5, 0.65, 0.35)
 _DETERMINERS = {1: "one", 2: "two", 3: "three"}
 #: Where blocks lie in a row at the near side: corners (x, y), from which they spread over this much of y.
 _SPAWNS = ((0.57, -0.22), (0.58, 0.03))
@@ -31,6 +39,10 @@ class Zone:
     low: np.ndarray
     high: np.ndarray
 
+    def depth(self, part: float) -> float:
+        """x at this part of the way from the far to the near side."""
+        return float((1 - part) * self.low[0] + part * self.high[0])
+
     def holds(self, points: np.ndarray) -> bool:
         """Whether all of ``(n, 2)`` points lie inside."""
         return bool(((points > self.low) & (points < self.high)).all())
@@ -40,7 +52,8 @@ class Zone:
 class SweepingTrial(Trial):
     """Exactly ``wanted`` of ``swept`` belong in ``zone``; none may touch the line, and no other block may get in.
 
-    plan: block id -> points to which its centre is pushed one after the other; the oracle's, in order.
+    plans: the oracle's ideas, best first: blocks in order, and the points to which each one's centre is pushed. It tries them
+           in its mind and keeps the first that works out.
     """
 
     swept: tuple[int, ...] = ()
@@ -48,10 +61,13 @@ class SweepingTrial(Trial):
     line: int = 0
     zone: Zone = field(default_factory=lambda: Zone(LOW, LOW))
     wanted: int = 1
-    plan: list[tuple[int, list[np.ndarray]]] = field(default_factory=list)
+    plans: Iterable[Plan] = ()
+    _pushes: list[tuple[int, np.ndarray]] | None = field(default=None, init=False)
 
     def act(self, action: Action, primitives: Primitives) -> set[int]:
         moved = primitives.push(self.scene, action, self._watch)
+        if self.success:
+            return moved
         inside = self._inside(self.swept)
         gone = any(((b.position < LOW) | (b.position > HIGH)).any() for b in (self.scene[i] for i in self.swept))
         self.failed |= inside > self.wanted or self._inside(self.others) > 0 or gone
@@ -63,26 +79,40 @@ class SweepingTrial(Trial):
         return not self.failed and self._inside((*self.swept, *self.others)) == 0
 
     def expert(self, rng: np.random.Generator, pick: Pick) -> Action | None:
-        while self.plan and not self.plan[0][1]:
-            self.plan.pop(0)
-        if not self.plan:
+        if self._pushes is None:
+            self._pushes = next((p for p in self.plans if self._works(p)), [])
+        if not self._pushes:
             return None
-        id, points = self.plan[0]
-        start, end = self.scene[id].position, points.pop(0)
-        gap = end - start
+        return self._push(*self._pushes.pop(0))
+
+    def _push(self, id: int, target: np.ndarray) -> Action:
+        """Pushes a block's centre to ``target``."""
+        start = self.scene[id].position
+        gap = target - start
         reach = PUSH_SHORT - BLADE_THICKNESS / 2 - min(self.scene[id].size[:2]) / 2
-        end = end + reach * gap / max(float(np.hypot(*gap)), 1e-9)
-        return Action(Pose(float(start[0]), float(start[1])), Pose(float(end[0]), float(end[1])))
+        end = target + reach * gap / max(float(np.hypot(*gap)), 1e-9)
+        return Action(Pose(*start.tolist()), Pose(*end.tolist()))
+
+    def _works(self, plan: Plan) -> bool:
+        trial = replace(self, scene=self.scene.copy())
+        for push in plan:
+            trial.act(trial._push(*push), KINEMATIC)
+            if trial.success or trial.failed:
+                break
+        return trial.success
 
     def _inside(self, ids: tuple[int, ...]) -> int:
         return sum(self.zone.holds(self.scene[i].footprint) for i in ids)
 
     def _watch(self, scene: Scene) -> None:
         """Touching is for good, also between two looks of the cameras."""
+        if self.success:
+            return
         line = scene[self.line]
         for id in self.swept:
             body = scene[id]
-            if np.abs(body.position - line.position).max() < max(line.size) and (line.heights(body.footprint) >= 0).any():
+            near = np.abs(body.position - line.position) < np.array(line.size[:2]) / 2 + body.radius
+            if near.all() and (line.heights(body.footprint) >= 0).any():
                 self.failed = True
 
 
@@ -131,13 +161,22 @@ class _Sweep(Task):
         }
         prompt = Prompt(f"Sweep {determiner} {{swept_obj}} into {{bounds}} without {self.determined} {{constraint}}.", images)
         trial = SweepingTrial(scene, prompt, tuple(swept), tuple(others), line, zone, wanted)
-        trial.plan = self._plan(trial, -1 if side == 0 else 1)
+        nearest = sorted(swept, key=lambda i: self._detour(scene[i], -1 if side == 0 else 1))
+        trial.plans = [
+            self._plan(trial, order, -1 if side == 0 else 1, depth)
+            for order in islice(permutations(nearest, wanted), _ORDERS)
+            for depth in _DEPTHS
+        ]
         return trial
 
     def _line(self, rng: np.random.Generator) -> tuple[Pose, Zone]:
         raise NotImplementedError
 
-    def _plan(self, trial: SweepingTrial, side: int) -> list[tuple[int, list[np.ndarray]]]:
+    def _detour(self, block: Body, side: int) -> float:
+        """By which the oracle takes the nearest blocks first."""
+        raise NotImplementedError
+
+    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int, depth: float) -> Plan:
         raise NotImplementedError
 
     def _block(self, layout: Layout) -> ObjectSpec:
@@ -151,7 +190,8 @@ class _Sweep(Task):
         aligned = 0.0 if spec.name == "small block" else layout.yaw()
         x, y, z = layout.size(spec, scale)
         return [
-            layout.scene.add(spec, texture, (x, y, max(z, 0.012)), Pose(corner[0], corner[1] + float(o), aligned)) for o in offsets
+            layout.scene.add(spec, texture, (x, y, max(z, 0.012)), Pose(corner[0], corner[1] + float(o), aligned))
+            for o in offsets
         ]
 
 
@@ -175,19 +215,16 @@ class SweepWithoutExceeding(_Sweep):
         at = x - depth / 2 + depth * float(rng.uniform(0.25, 0.6))
         return Pose(at, y), Zone(np.array((at + _LINE[0] / 2, y - width / 2)), np.array((x + depth / 2, y + width / 2)))
 
-    def _plan(self, trial: SweepingTrial, side: int) -> list[tuple[int, list[np.ndarray]]]:
+    def _detour(self, block: Body, side: int) -> float:
+        return abs(block.pose.y)
+
+    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int, depth: float) -> Plan:
         """Each block straight into the zone, as near to its own column as its neighbours leave room."""
-        blocks = sorted(trial.swept, key=lambda i: abs(trial.scene[i].pose.y))[: trial.wanted]
-        blocks.sort(key=lambda i: trial.scene[i].pose.y * side)
-        x = float(trial.zone.low[0] + trial.zone.high[0]) / 2
-        room = trial.zone.high[1] - 0.03
-        plan, taken = [], []
-        for n, id in enumerate(blocks):
-            y = trial.scene[id].pose.y
-            outer = room - 0.04 * (len(blocks) - 1 - n)
-            taken.append(min(abs(y), outer) * side if y * side > 0 else y)
-            plan.append((id, [np.array((x, taken[-1]))]))
-        return plan
+        x = trial.zone.depth(depth)
+        outwards = sorted(order, key=lambda i: trial.scene[i].pose.y * side)
+        most = {id: trial.zone.high[1] - 0.03 - 0.04 * (len(order) - 1 - n) for n, id in enumerate(outwards)}
+        columns = {id: side * min(side * trial.scene[id].pose.y, most[id]) for id in order}
+        return [(id, np.array((x, columns[id]))) for id in order]
 
 
 @dataclass(frozen=True)
@@ -208,17 +245,20 @@ class SweepWithoutTouching(_Sweep):
             np.array((x - depth / 2, y - width / 2)), np.array((opening, y + width / 2))
         )
 
-    def _plan(self, trial: SweepingTrial, side: int) -> list[tuple[int, list[np.ndarray]]]:
-        """Sideways past the end of the line, forward into the border, then inwards to make room for the next one."""
-        end = trial.scene[trial.line].size[1] / 2
-        lane = side * (end + 0.022)
-        blocks = sorted(trial.swept, key=lambda i: abs(trial.scene[i].pose.y - lane))[: trial.wanted]
-        x = float(trial.zone.low[0] + trial.zone.high[0]) / 2
-        plan = []
-        for n, id in enumerate(blocks):
-            start = trial.scene[id].position
-            inward = -side * (end - 0.05 - 0.05 * n)
-            plan.append((id, [np.array((start[0], lane)), np.array((x, lane)), np.array((x, inward))]))
+    def _detour(self, block: Body, side: int) -> float:
+        return abs(block.pose.y - side * self._lane)
+
+    @property
+    def _lane(self) -> float:
+        """Where blocks pass the end of the line."""
+        return _LINE[1] * self.line_scale / 2 + 0.022
+
+    def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int, depth: float) -> Plan:
+        """Sideways past the end of the line, forward beside or into the border, then inwards to make room for the next one."""
+        x = trial.zone.depth(depth)
+        plan: Plan = []
+        for n, id in enumerate(order):
+            lane = side * self._lane
+            inward = side * (-0.08 + 0.045 * n)
+            plan += [(id, np.array((trial.scene[id].pose.x, lane))), (id, np.array((x, lane))), (id, np.array((x, inward)))]
         return plan
-
-
