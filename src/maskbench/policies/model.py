@@ -82,9 +82,8 @@ class ModelPolicy:
         self.device = next(model.parameters()).device
         self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
         k = self.layout.length
-        # pictures are as the environment shows them: more objects may lie there than in training
         self.cells: dict[str, Tensor] = {
-            f.name: _blank(spec[f.name] if f.kind == "objects" else f, num_slots, k, self.device) for f in self.layout.spec
+            f.name: _blank(self._observed(f), num_slots, k, self.device) for f in self.layout.spec
         }
         self.wanted_at = torch.full((num_slots, 0), -1, dtype=torch.long, device=self.device)
         self.wanted_states: dict[str, Tensor] = {f.name: _blank(f, num_slots, 0, self.device) for f in self._states}
@@ -100,7 +99,11 @@ class ModelPolicy:
 
     @property
     def _states(self) -> tuple[Factor, ...]:
-        return self.layout.spec.with_role("state")
+        return tuple(self._observed(f) for f in self.layout.spec.with_role("state"))
+
+    def _observed(self, f: Factor) -> Factor:
+        """The factor as the environment shows it: more objects may lie there than in training."""
+        return self.spec[f.name] if f.kind == "objects" else f
 
     def reset(self, slots: np.ndarray, rows: Sequence[PlanRow]) -> None:
         """Starts an episode in each slot; its noise comes from the row's policy seed alone."""
