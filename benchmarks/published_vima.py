@@ -3,9 +3,9 @@
 Run: git clone https://github.com/vimalabs/VIMA && python benchmarks/published_vima.py VIMA
 
 One process of one thread, the sides in turn, the same batch: demonstrations of the 13 training tasks, which the published code
-pads to the most objects and steps of the batch, and the published loss. Before anything is timed, our model is filled with the published model's weights and
-must give the same logits. The T5 encoder of both is built from a configuration (no weights are fetched); packages that the
-published code imports and does not need here are replaced by empty modules.
+pads to the most objects and steps of the batch, and the published loss. Before anything is timed, our model is filled with
+the published model's weights and must give the same logits. The T5 encoder of both is built from a configuration (no weights
+are fetched); packages that the published code imports and does not need here are replaced by empty modules.
 """
 
 from __future__ import annotations
@@ -48,7 +48,14 @@ ROUNDS = 5
 #: Tasks of the training partition.
 TASKS = (
     *("visual_manipulation", "scene_understanding", "rotate", "rearrange", "rearrange_then_restore", "novel_adj", "novel_noun"),
-    *("twist", "follow_order", "sweep_without_exceeding", "same_shape", "manipulate_old_neighbor", "pick_in_order_then_restore"),
+    *(
+        "twist",
+        "follow_order",
+        "sweep_without_exceeding",
+        "same_shape",
+        "manipulate_old_neighbor",
+        "pick_in_order_then_restore",
+    ),
 )
 
 
@@ -140,7 +147,7 @@ def make_ours(size: str, folder: Path, slots: int, length: int) -> CrossDecoder:
         heads,
         size=size,
         n_embd=n_embd,
-        sight=SightOptions(width=768, layers=4, heads=24, features=768),
+        sight=SightOptions(width=768, layers=4, n_head=24, features=768, waves=0),
         text=TextOptions("t5", path=str(folder), train_last=None),
         prompt_hidden=768,
         action_width=256,
@@ -252,9 +259,7 @@ def theirs(policy: Any, data: dict[str, Any]) -> Tensor:
     classes = policy.discretize_action({k: v.transpose(0, 1).clone() for k, v in unit.items()})
     acted = policy.forward_action_token(classes)
     prompt, keep = policy.forward_prompt_assembly(data["prompt"])
-    h = policy(
-        obs_token=observed, obs_mask=shown, action_token=acted[:-1], prompt_token=prompt, prompt_token_mask=keep
-    )
+    h = policy(obs_token=observed, obs_mask=shown, action_token=acted[:-1], prompt_token=prompt, prompt_token_mask=keep)
     dists = policy.forward_action_decoder(h)
     logits = torch.cat([d.logits for k in sorted(dists) for d in dists[k]._dists], -1)
     return logits.transpose(0, 1)
@@ -299,9 +304,7 @@ def main() -> None:
     torch.manual_seed(0)
     n_embd, layers, heads, crossing = SIZES[options.size]
     published = Published(options.checkout, options.t5)
-    policy = cast(Any, published.policy)(
-        embed_dim=n_embd, xf_n_layers=layers, sattn_n_heads=heads, xattn_n_heads=crossing
-    )
+    policy = cast(Any, published.policy)(embed_dim=n_embd, xf_n_layers=layers, sattn_n_heads=heads, xattn_n_heads=crossing)
     window, data = sample(2, 2, 4, 10)
     with TemporaryDirectory() as folder:
         policy.t5_prompt_encoder.t5.save_pretrained(folder)

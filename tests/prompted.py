@@ -53,9 +53,7 @@ def prompted_window(model: CrossDecoder, batch: int = 3, seed: int = 0, slots: i
         made[..., -1] = 1
         return made
 
-    prompts = [
-        Readable(TEXTS[i % len(TEXTS)], {"a": picture(1), "b": picture(1), "scene": picture(3)}) for i in range(batch)
-    ]
+    prompts = [Readable(TEXTS[i % len(TEXTS)], {"a": picture(1), "b": picture(1), "scene": picture(3)}) for i in range(batch)]
     return Window(values, prompt=model.tokeniser(prompts))
 
 
@@ -65,8 +63,8 @@ def prompted_model(sight: str = "objects", length: int = 4, outputs: tuple[str, 
     width = options.setdefault("n_embd", 32)
     choices = {"action": HeadChoice("poses", poses=PosesOptions(hidden=16))}
     heads = build_heads(layout.spec.select(outputs), width, choices)
-    eye = SightOptions(sight, options.pop("eye", "vit"), width=16, layers=1, heads=2, features=16)
-    text = TextOptions(options.pop("text", "tiny_t5"), width=24, layers=2, heads=2)
+    eye = SightOptions(sight, options.pop("eye", "vit"), width=16, layers=1, n_head=2, features=16)
+    text = TextOptions(options.pop("text", "tiny_t5"), width=24, layers=2, n_head=2)
     small = {"prompt_hidden": 16, "action_width": 8, "n_head": 4, "n_layer": 2}
     if sight == "perceiver":
         small["n_head"] = 8

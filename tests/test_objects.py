@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskbench.errors import DataError
-from maskbench.prompt import PromptImage, PromptObject
 from maskbench.objects import (
     CROP,
     OBJECT_BYTES,
@@ -21,6 +20,7 @@ from maskbench.objects import (
     small_pictures,
     unpacked,
 )
+from maskbench.prompt import PromptImage, PromptObject
 
 
 def picture(*boxes: tuple[int, int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -142,7 +142,8 @@ def slot_order(first: np.ndarray, order: Order, random: np.random.Generator) -> 
         boxes = first[:, :, CROP_BYTES:-1].astype(np.float64)
         view = first[..., -1].argmax(0)  # the first view that shows it
         key = boxes[view, np.arange(slots), 0]
-    return np.lexsort((key, ~seen))
+    arranged: np.ndarray = np.lexsort((np.asarray(key), np.asarray(~seen)))
+    return arranged
 
 
 def unpacked(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

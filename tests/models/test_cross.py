@@ -14,6 +14,7 @@ from maskbench.masking.scheme import MaskSet, PromptMask
 from maskbench.masking.tasks import NamedTask
 from maskbench.models.cross import CrossDecoder
 from maskbench.models.leakage import prove_no_leak
+from maskbench.models.sight import SightOptions
 from maskbench.tokens.prompt import IMAGE, WORD, PromptTokens
 from maskbench.trajectory import Window
 
@@ -132,7 +133,9 @@ def test_a_prompt_that_is_hidden_altogether_leaves_finite_answers(options):
     logits = answer(model, window, shown(3, False, False))
     assert torch.isfinite(logits[torch.isfinite(answer(model, window))]).all()
     model.train()
-    loss = model.head("action").losses(model(window, masks(model, window, shown(3, False, False)))["action"], window.values["action"])
+    loss = model.head("action").losses(
+        model(window, masks(model, window, shown(3, False, False)))["action"], window.values["action"]
+    )
     sum(v.mean() for v in loss.values()).backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
 
@@ -148,7 +151,10 @@ def test_rows_do_not_see_each_other(options):
 def test_hiding_words_does_not_move_the_positions_of_pictures():
     model = prompted_model()
     table = prompted_window(model).prompt
-    assert table.positions[0].tolist() == [*range(int(table.valid[0].sum())), *[int(table.valid[0].sum()) - 1] * int((~table.valid[0]).sum())]
+    assert table.positions[0].tolist() == [
+        *range(int(table.valid[0].sum())),
+        *[int(table.valid[0].sum()) - 1] * int((~table.valid[0]).sum()),
+    ]
 
 
 @every_kind
@@ -169,7 +175,9 @@ def test_other_schemes_ask_the_same_model(task, sight):
     assert torch.equal(logits, model(other, drawn)["action"])
 
 
-@pytest.mark.parametrize("options", [{}, {"readout": "last"}, {"sight": "patches"}, {"sight": "perceiver"}, {"null_token": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"readout": "last"}, {"sight": "patches"}, {"sight": "perceiver"}, {"null_token": False}]
+)
 def test_acting_step_by_step_is_the_same_as_looking_at_the_whole_history(options):
     model = prompted_model(**options)
     window = prompted_window(model)
@@ -193,15 +201,9 @@ def test_windows_without_prompts_are_answered():
 def test_factors_that_it_cannot_read_are_refused(grid_layout):
     with pytest.raises(ConfigError, match="model=cross reads"):
         CrossDecoder(grid_layout, prompted_model().heads)
+    heads, patches = dict(prompted_model().heads), SightOptions("patches", width=16, layers=1, n_head=2, features=16)
     with pytest.raises(ConfigError, match="Prepare the data"):
-        model = prompted_model(sight="patches")
-        CrossDecoder(prompted_layout("objects"), model.heads, sight=None if model is None else model_sight("patches"))
-
-
-def model_sight(kind: str):
-    from maskbench.models.sight import SightOptions
-
-    return SightOptions(kind, width=16, layers=1, heads=2, features=16)
+        CrossDecoder(prompted_layout("objects"), heads, sight=patches)
 
 
 def test_prompts_that_do_not_fit_are_refused():

@@ -1,5 +1,6 @@
 """Parts of the prompted decoders against published sizes, names and equations (VIMA spec 2)."""
 
+import itertools
 import math
 
 import pytest
@@ -157,7 +158,7 @@ def published_state(e: int = 256, layers: int = 1, width: int = 768, t5: int = 7
         shapes |= {b + "mlp.c_proj.weight": (width, 4 * width), b + "mlp.c_proj.bias": (width,)}
 
     def perceptron(name: str, *widths: int) -> None:
-        for place, (a, b) in zip((0, 3, 6), zip(widths[:-1], widths[1:], strict=True), strict=False):
+        for place, (a, b) in zip((0, 3, 6), itertools.pairwise(widths), strict=False):
             shapes.update({f"{name}.{place}.weight": (b, a), f"{name}.{place}.bias": (b,)})
 
     for view in ("front", "top"):
@@ -178,7 +179,7 @@ def smallest(length: int = 2) -> CrossDecoder:
     layout = prompted_layout(length=length)
     poses = PosesOptions("vima", canonical=False, hidden=512)
     heads = build_heads(layout.spec.select(["action"]), 256, {"action": HeadChoice("poses", poses=poses)})
-    sight = SightOptions(width=768, layers=4, heads=24, features=768)
+    sight = SightOptions(width=768, layers=4, n_head=24, features=768, waves=0)
     options = {"prompt_hidden": 768, "action_width": 256, "null_token": False, "readout": "last", "pad_pictures": True}
     return CrossDecoder(layout, heads, size="2M", n_embd=256, sight=sight, text=TextOptions("bow", width=768), **options)
 

@@ -33,9 +33,7 @@ def policy(env: Tabletop, slots: int, query: Query | None = None, **options) -> 
         model.head("action").weights[2].mul_(3000)  # an opinionated model: every change shows
     spec = TrajectorySpec(env.spec.factors)
     asked = query or Query()
-    return PromptedPolicy(
-        model, spec, Plain(), asked, "causal", "none", env.horizon, slots, ReturnUnits(), task_of=env.task_of
-    )
+    return PromptedPolicy(model, spec, Plain(), asked, "causal", "none", env.horizon, slots, ReturnUnits(), task_of=env.task_of)
 
 
 def played(env: Tabletop, slots: int, query: Query | None = None, episodes: int = 5, **options):

@@ -34,8 +34,8 @@ INSTRUCTIONS = {
     "sweep_without_touching": "Sweep two {swept_obj} into {bounds} without touching {constraint}.",
     "same_texture": "Put all objects with the same texture as {base_obj} into it.",
     "same_shape": "Put all objects with the same profile as {base_obj} into it.",
-    "manipulate_old_neighbor": "First put {dragged_obj} into {base_obj} then put the object that was previously at its north into "
-    "the same {base_obj}.",
+    "manipulate_old_neighbor": "First put {dragged_obj} into {base_obj} then put the object that was previously at its north "
+    "into the same {base_obj}.",
     "pick_in_order_then_restore": "Put {dragged_obj} into {base_obj_1} then {base_obj_2}. Finally restore it into its original "
     "container.",
 }

@@ -6,6 +6,7 @@ Batches are as long as their longest episode, so that short ones cost nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from maskbench.data.store import EpisodeStore
 from maskbench.errors import ConfigError
-from maskbench.trajectory import Factor, Window
+from maskbench.trajectory import Factor, TrajectorySpec, Window
 
 
 class ScatteredRows:
@@ -40,7 +41,7 @@ class ScatteredRows:
         self.begins = store.ends[chosen] - self.lengths
 
     def window(self, start: np.ndarray, episode: np.ndarray, length: int, device: torch.device) -> Window:
-        """The timesteps ``start .. start + length - 1`` of episodes, ``(B,)`` each; those beyond an episode's end are padding."""
+        """The timesteps ``start .. start + length - 1`` of episodes, ``(B,)`` each; those beyond its end are padding."""
         recorded = self.lengths[episode] + self.final
         steps = min(length, int((recorded - start).max()))
         time = start[:, None] + np.arange(steps)
@@ -61,3 +62,17 @@ class ScatteredRows:
             known = torch.from_numpy(inside[..., None] | states).to(device)
         shown = None if valid.all() else torch.from_numpy(valid).to(device)
         return Window(values, shown, torch.from_numpy(start).to(device), known)
+
+
+def shuffled(window: Window, spec: TrajectorySpec, random: np.random.Generator, every: bool) -> Window:
+    """The same windows with the slots of their objects ``(B, T, V, n, ...)`` in another order, one for all views; one per
+    episode, or ``every`` observation has its own."""
+    values = dict(window.values)
+    for f in spec:
+        if f.kind == "objects":
+            cells = values[f.name]
+            b, t, v, n, _ = cells.shape
+            keys = random.random((b, t if every else 1, 1, n))
+            order = torch.from_numpy(keys.argsort(-1)).to(cells.device).expand(b, t, v, n)
+            values[f.name] = cells.gather(3, order[..., None].expand_as(cells))
+    return replace(window, values=values)

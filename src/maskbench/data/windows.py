@@ -22,13 +22,14 @@ from torch import Tensor
 from maskbench.data.goals import FutureGoals
 from maskbench.data.normalise import Normaliser
 from maskbench.data.parts import find_factor
-from maskbench.data.scattered import ScatteredRows
+from maskbench.data.scattered import ScatteredRows, shuffled
 from maskbench.data.store import EpisodeStore
 from maskbench.errors import ConfigError, DataError, did_you_mean
 from maskbench.trajectory import MODEL_ROLES, Factor, TrajectorySpec, Window
 
 By = Literal["window", "episode", "length"]
 Short = Literal["pad", "skip", "error"]
+Shuffle = Literal["none", "episode", "observation"]
 #: Prompts of some episodes of a store, ``(B,)``, as tokens; the generator is for transforms that draw.
 Prompts = Callable[[np.ndarray, np.random.Generator], Any]
 
@@ -60,6 +61,7 @@ class WindowSampler:
         chunk: int = 1,
         final: bool = False,
         prompts: Prompts | None = None,
+        shuffle_slots: Shuffle = "none",
     ) -> None:
         """Loads the chosen rows onto ``device``, normalised once.
 
@@ -79,6 +81,7 @@ class WindowSampler:
             their own are unknown. Windows then reach beyond the end of an episode by as many timesteps of zero actions.
 
         final: every episode has one more timestep, the state after its last action, whose other cells are unknown.
+        shuffle_slots: permutes objects whenever an ``episode`` is drawn, or in each ``observation`` anew, alike in all views.
         prompts: called with ``(B,)`` episodes of the store and a generator of their own; windows carry what it returns.
 
         Pictures and objects are never loaded: their rows are read batch by batch, and batches end with their longest episode.
@@ -104,7 +107,7 @@ class WindowSampler:
             raise ConfigError("pictures are read without goal_frames, action chunks and unlabelled episodes; leave these out")
         if final and not scattered:
             raise ConfigError("dataset.sampling.final is for episodes of pictures; others give their last states as goals")
-        self._final, self._prompts, self._chosen = int(final), prompts, chosen
+        self._final, self._prompts, self._chosen, self._shuffle = int(final), prompts, chosen, shuffle_slots
         padded = scattered or self._tail > 0 or (short == "pad" and bool((self._lengths < length).any()))
         self._on_disk = store.place == "mmap" and self.device.type == "cpu" and not padded and not goal_frames
 
@@ -191,6 +194,8 @@ class WindowSampler:
         if self._scattered is not None:
             _, start, _, episode = table.places.take(index, axis=1)
             window = self._scattered.window(start, episode, self._history, self.device)
+            if self._shuffle != "none":
+                window = shuffled(window, self.spec, random, self._shuffle == "observation")
         else:
             window = self._recorded(table, index)
         if self._goals is not None:

@@ -204,8 +204,8 @@ class CrossDecoder(SequenceModel):
         return History(x + self.positions(position), valid, group, read)
 
     def embed(self, window: Window, masks: MaskSet) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens ``(B, T, Q, D)`` of every timestep, action last; ``(B, T, Q)`` bool which may be looked at, and which are needed
-        (they, and padding that is read)."""
+        """Tokens ``(B, T, Q, D)`` of every timestep, action last; ``(B, T, Q)`` bool which may be looked at, and which are
+        needed (they, and padding that is read)."""
         spec = self.layout.spec.factors
         cells, visible = window.values[spec[self.obs].name], masks.visible
         recorded = torch.ones_like(visible[..., 0]) if window.valid is None else window.valid
@@ -245,13 +245,13 @@ class CrossDecoder(SequenceModel):
         return layout.spec.factors[layout.streams[0].columns[0]].role == "state"
 
     def remember(self, prompt: PromptTokens | None, mask: PromptMask | None, episodes: int, room: int) -> Cache:
-        """What acting keeps of new episodes (``conditioning=cross``): their prompts, encoded once, and room for so many tokens."""
+        """What acting keeps of new episodes (``conditioning=cross``): their prompts, encoded once, and room for tokens."""
         memory, keep = self.prompt(prompt, mask, episodes)
         return self.controller.blank(self.controller.remember(memory), self._keep(keep), episodes, room)
 
     def step(self, window: Window, masks: MaskSet, time: Tensor, cache: Cache) -> Tensor:
-        """States ``(B, D)`` that the action of timestep ``time`` ``(B,)`` is read from. The window holds two timesteps, the last
-        action (hidden at the first step) and the current observation; only these tokens are computed."""
+        """States ``(B, D)`` that the action of timestep ``time`` ``(B,)`` is read from. The window holds two timesteps, the
+        last action (hidden at the first step) and the current observation; only these tokens are computed."""
         x, valid, _ = self.embed(window, masks)
         q = x.shape[2]
         x, valid = x.flatten(1, 2)[:, q - 1 : -1], valid.flatten(1)[:, q - 1 : -1].clone()  # action, observation

@@ -22,14 +22,14 @@ Text = Literal["tiny_t5", "bow", "t5"]
 class TextOptions:
     """How prompts are encoded (VIMA spec 6).
 
-    width, layers, heads: of ``tiny_t5``. path: folder of ``t5``. train_last: how many of its last blocks are trained (VIMA: 2);
-    None = all. dropout: of ``tiny_t5``.
+    width, layers, n_head: of ``tiny_t5``. path: folder of ``t5``. train_last: how many of its last blocks are trained (VIMA:
+    2); None = all. dropout: of ``tiny_t5``.
     """
 
     kind: Text = "tiny_t5"
     width: int = 128
     layers: int = 2
-    heads: int = 4
+    n_head: int = 4
     dropout: float = 0.1
     path: str | None = None
     train_last: int | None = 2
@@ -67,7 +67,7 @@ class PromptEncoder(nn.Module):
             self.words = nn.Embedding(vocabulary, width)
             nn.init.normal_(self.words.weight)
             if options.kind == "tiny_t5":
-                self.encoder = T5Encoder(width, options.layers, options.heads, dropout=options.dropout)
+                self.encoder = T5Encoder(width, options.layers, options.n_head, dropout=options.dropout)
         self.null = nn.Parameter(torch.randn(width) * 0.5)
         self.pictures = perceptron(picture_width, hidden, hidden, width)
         self.out = nn.Identity() if width == n_embd else nn.Linear(width, n_embd, bias=False)

@@ -15,16 +15,18 @@ from maskbench.trajectory import Factor
 
 @dataclass(frozen=True)
 class SightOptions:
-    """How pictures become tokens (VIMA spec 2.1, 2.6): what of (``Visual``), by which eye, and its size; ``features`` is the width
-    of an object's features and of its box's, before they are joined."""
+    """How pictures become tokens (VIMA spec 2.1, 2.6): what of (``Visual``), by which eye, and its size; ``features`` is the
+    width of an object's features and of its box's, before they are joined;
+    ``waves``: octaves of sines that say where a box is (published: 0)."""
 
     kind: Visual = "objects"
     eye: Eye = "vit"
     width: int = 96
     layers: int = 2
-    heads: int = 4
+    n_head: int = 4
     patch: int = 16
     features: int = 96
+    waves: int = 7
 
 
 class Sight(nn.Module):
@@ -39,11 +41,11 @@ class Sight(nn.Module):
                 f"model.sight.kind={options.kind} reads {expected} factors; '{factor.name}' is of kind {factor.kind}. "
                 "Prepare the data for the same kind."
             )
-        size = (options.width, options.layers, options.heads)
+        size = (options.width, options.layers, options.n_head)
         self.kind = options.kind
         if self.objects:
             self.encoder: nn.Module = ObjectEncoder(
-                n_embd, *size, options.features, options.features, options.patch, options.eye
+                n_embd, *size, options.features, options.features, options.patch, options.eye, options.waves
             )
             self.width = n_embd
         else:

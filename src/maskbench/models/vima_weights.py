@@ -136,7 +136,7 @@ def load_published(model: CrossDecoder, state: Mapping[str, Tensor], action: str
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Sizes (``n_embd``, ``n_layer``, ``n_head``, ``cross_heads``) and state of a public checkpoint file; nothing in it is run."""
+    """Sizes (``n_embd``, ``n_layer``, ``n_head``, ``cross_heads``) and state of a public checkpoint; nothing in it is run."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"there is no checkpoint {path}")

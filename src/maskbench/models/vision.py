@@ -1,7 +1,8 @@
-"""Pictures to tokens: a small ViT over crops or whole views, and what VIMA and its baselines make of it (VIMA spec 2.1, 2.6)."""
+"""Pictures to tokens: a ViT over crops or whole views, and what VIMA and its baselines make of it (VIMA spec 2.1, 2.6)."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
@@ -22,7 +23,7 @@ Eye = Literal["vit", "conv"]
 def perceptron(*widths: int, gain: float | None = None) -> nn.Sequential:
     """Linear layers with ReLU between them, orthogonal weights, zero biases; ``gain`` of the last layer's weights."""
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
         linear = nn.Linear(a, b)
         last = i == len(widths) - 2
         nn.init.orthogonal_(linear.weight, gain=gain if last and gain is not None else 2**0.5)
@@ -85,6 +86,8 @@ class VisionTransformer(nn.Module):
         self.projection = nn.Parameter(scale * torch.randn(width, out))
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
 
     def forward(self, pictures: Tensor) -> Tensor:
         x = (pictures.float() - self.mean) / self.std
@@ -116,33 +119,50 @@ class ConvolutionalEye(nn.Module):
         self.out = nn.Linear(width * 4, out)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
 
     def forward(self, crops: Tensor) -> Tensor:
         return self.out(F.relu(self.layers((crops.float() - self.mean) / self.std)).flatten(1))
 
 
 class ObjectEncoder(nn.Module):
-    """Cells of objects, ``(K, OBJECT_BYTES)`` with the view ``(K,)`` of each, to tokens ``(K, D)``: the features of the crop and
-    of the box, joined view by view. One eye serves all views.
+    """Cells of objects, ``(K, OBJECT_BYTES)`` with the view ``(K,)`` of each, to tokens ``(K, D)``: the features of the crop
+    and of the box, joined view by view. One eye serves all views.
 
+    waves:     sines and cosines of every number of a box, octave after octave, beside the number (published: none): bins of
+               positions are then found from few demonstrations.
     box_width: of the box's perceptron; the published model's is 768, as wide as the eye's features ``out``.
     """
 
     def __init__(
-        self, n_embd: int, width: int, layers: int, heads: int, out: int, box_width: int, patch: int = 16, eye: Eye = "vit"
+        self,
+        n_embd: int,
+        width: int,
+        layers: int,
+        heads: int,
+        out: int,
+        box_width: int,
+        patch: int = 16,
+        eye: Eye = "vit",
+        waves: int = 0,
     ) -> None:
         super().__init__()
         vit = eye == "vit"
         self.eye = (
             VisionTransformer((CROP, CROP), patch, width, layers, heads, out, True) if vit else ConvolutionalEye(width, out)
         )
-        self.boxes = nn.ModuleList(perceptron(4, box_width, box_width, box_width) for _ in VIEWS)
+        self.waves = waves
+        self.boxes = nn.ModuleList(perceptron(4 * (1 + 2 * waves), box_width, box_width, box_width) for _ in VIEWS)
         self.join = nn.ModuleList(nn.Linear(out + box_width, n_embd) for _ in VIEWS)
         self.register_buffer("extent", torch.tensor([256.0, 128.0, 128.0, 256.0]), persistent=False)
+        self.extent: Tensor
 
     def forward(self, cells: Tensor, view: Tensor) -> Tensor:
         crops = self.eye(cells[:, :CROP_BYTES].reshape(-1, 3, CROP, CROP))  # (K, out)
         boxes = cells[:, CROP_BYTES:-1].float() / self.extent
+        phases = (boxes[:, None] * (torch.pi * 2.0 ** torch.arange(self.waves, device=boxes.device))[:, None]).flatten(1)
+        boxes = torch.cat([boxes, phases.sin(), phases.cos()], 1)
         tokens = crops.new_zeros(len(cells), self.join[0].out_features)
         for v, (box, join) in enumerate(zip(self.boxes, self.join, strict=True)):
             mine = (view == v).nonzero()[:, 0]
@@ -183,7 +203,11 @@ class Perceiver(nn.Module):
             raise ConfigError(f"the perceiver's {heads} heads must divide n_embd; found {n_embd}")
         self.blocks = blocks
         self.latents = nn.Parameter(torch.randn(latents, n_embd) * 0.02)
-        self.query, self.key_value, self.out = nn.Linear(n_embd, n_embd), nn.Linear(n_embd, 2 * n_embd), nn.Linear(n_embd, n_embd)
+        self.query, self.key_value, self.out = (
+            nn.Linear(n_embd, n_embd),
+            nn.Linear(n_embd, 2 * n_embd),
+            nn.Linear(n_embd, n_embd),
+        )
         self.ln_latents, self.ln_tokens, self.ln_up = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
         self.up = nn.Sequential(nn.Linear(n_embd, n_embd), nn.GELU(), nn.Linear(n_embd, n_embd))
         self.think = nn.ModuleList(VisionBlock(n_embd, heads) for _ in range(depth))

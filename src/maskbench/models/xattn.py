@@ -4,6 +4,7 @@ baselines (2.6)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -167,9 +168,8 @@ class Controller(nn.Module):
 
     def blank(self, memory: list[KeyValue], keep: Tensor, episodes: int, length: int) -> Cache:
         """An empty cache with room for ``length`` tokens of each of ``episodes``."""
-        like = self.self_blocks[0].qkv.weight  # type: ignore[union-attr]
-        assert isinstance(like, Tensor)
-        heads = self.self_blocks[0].heads
-        shape = (episodes, heads, length, like.shape[1] // heads)  # type: ignore[operator]
+        first = cast(SelfBlock, self.self_blocks[0])
+        like = first.qkv.weight
+        shape = (episodes, first.heads, length, like.shape[1] // first.heads)
         past = [(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.self_blocks]
         return Cache(memory, keep, past, torch.zeros(episodes, length, dtype=torch.bool, device=like.device))

@@ -82,9 +82,7 @@ class ModelPolicy:
         self.device = next(model.parameters()).device
         self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
         k = self.layout.length
-        self.cells: dict[str, Tensor] = {
-            f.name: _blank(self._observed(f), num_slots, k, self.device) for f in self.layout.spec
-        }
+        self.cells: dict[str, Tensor] = {f.name: _blank(self._observed(f), num_slots, k, self.device) for f in self.layout.spec}
         self.wanted_at = torch.full((num_slots, 0), -1, dtype=torch.long, device=self.device)
         self.wanted_states: dict[str, Tensor] = {f.name: _blank(f, num_slots, 0, self.device) for f in self._states}
         self.lead = goal_frames

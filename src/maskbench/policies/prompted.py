@@ -52,8 +52,8 @@ class PromptedPolicy(ModelPolicy):
         self.rows.update({int(s): r for s, r in zip(slots, rows, strict=True)})
         for slot, row in zip(slots, rows, strict=True):
             drawn = self.query.prompt.draw(torch.Generator().manual_seed(row.policy_seed), 1)
-            for mine, theirs in ((self.shown.words, drawn and drawn.words), (self.shown.images, drawn and drawn.images)):
-                mine[int(slot)] = True if theirs is None else theirs[0]
+            self.shown.words[int(slot)] = drawn is None or bool(drawn.words[0])
+            self.shown.images[int(slot)] = drawn is None or bool(drawn.images[0])
             assert self.shown.groups is not None
             self.shown.groups[int(slot)] = True if drawn is None or drawn.groups is None else drawn.groups[0].to(self.device)
 
@@ -82,7 +82,10 @@ class PromptedPolicy(ModelPolicy):
             heads, _, width = fresh.memory[0][0].shape[1:]
             blank = fresh.keep.new_zeros(len(self.time), 1, 1, room)
             like = fresh.memory[0][0]
-            memory = [(like.new_zeros(len(blank), heads, room, width), like.new_zeros(len(blank), heads, room, width)) for _ in fresh.memory]
+            memory = [
+                (like.new_zeros(len(blank), heads, room, width), like.new_zeros(len(blank), heads, room, width))
+                for _ in fresh.memory
+            ]
             if fresh.keep.dtype != torch.bool:
                 blank = blank + torch.finfo(torch.float32).min
             self.cache = self.decoder.controller.blank(memory, blank, len(blank), self._room)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -60,7 +60,7 @@ class Query:
     commit_legacy: bool = False
     action_batch: int = 1
     perturb: tuple[str, ...] = ()
-    prompt: PromptRule = PromptRule()
+    prompt: PromptRule = field(default_factory=PromptRule)
     shuffle_slots: bool = False
 
     def __post_init__(self) -> None:

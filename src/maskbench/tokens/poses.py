@@ -24,8 +24,8 @@ from torch import Tensor
 
 from maskbench.errors import ConfigError
 
-#: ``vima`` as published: the class is the first edge of ``linspace(0, 1, n)`` that is not below the value, and class ``k`` means
-#: ``k / n``. ``centred`` cuts [0, 1] into ``n`` equal bins, and a class means the centre of its own.
+#: ``vima`` as published: the class is the first edge of ``linspace(0, 1, n)`` that is not below the value, and class ``k``
+#: means ``k / n``. ``centred`` cuts [0, 1] into ``n`` equal bins, and a class means the centre of its own.
 Rule = Literal["vima", "centred"]
 #: ``quat``: the four numbers of a quaternion as recorded. ``yaw``: the turn about the vertical alone, one class of 5 degrees.
 Rotation = Literal["quat", "yaw"]

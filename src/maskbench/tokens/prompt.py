@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from maskbench.errors import ConfigError, DataError, MissingExtraError
-from maskbench.prompt import PLACEHOLDER, Prompt
 from maskbench.objects import OBJECT_BYTES, VIEWS, prompt_cells, small_pictures
+from maskbench.prompt import PLACEHOLDER, Prompt
 from maskbench.tokens.wordpieces import Tokeniser, WordPieces
 
 #: What a token is; padding is neither.
@@ -126,7 +126,8 @@ class PromptTokeniser:
             table[:, i, : row.shape[1]] = row
         shape = (0, OBJECT_BYTES) if self.visual == "objects" else (0, len(VIEWS), 3, 64, 128)
         pictures = np.concatenate(pool) if pool else np.zeros(shape, np.uint8)
-        return PromptTokens(*torch.from_numpy(table), torch.from_numpy(pictures))
+        kind, words, source, view, group = torch.from_numpy(table)
+        return PromptTokens(kind, words, source, view, group, torch.from_numpy(pictures))
 
     def _encode(self, text: str) -> tuple[int | str, ...]:
         if text not in self._encoded:
@@ -183,7 +184,7 @@ class LocalT5Tokeniser:
             raise ConfigError(f"{folder} holds no tokenizer.json: point model.text.path at a local copy of a T5 checkpoint")
         self._inner = Tokenizer.from_file(str(path))
         self.size = self._inner.get_vocab_size()
-        self.end = int(self._inner.token_to_id("</s>"))
+        self.end: int = self._inner.token_to_id("</s>")
 
     def encode(self, text: str) -> list[int | str]:
         found: list[int | str] = []

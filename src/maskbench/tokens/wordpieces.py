@@ -24,8 +24,11 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 class Tokeniser(Protocol):
     """Text to piece numbers; ``end`` closes every prompt."""
 
-    size: int
-    end: int
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
 
     def encode(self, text: str) -> Sequence[int | str]:
         """Numbers of the pieces of ``text``, in order; placeholders stand in it by name, as strings."""
@@ -77,7 +80,8 @@ class WordPieces:
         return found
 
     def pieces(self, word: str) -> list[int]:
-        word, found = word.lower(), []
+        found: list[int] = []
+        word = word.lower()
         while word:
             prefix = "##" if found else ""
             stop = next((n for n in range(min(len(word), self._longest), 0, -1) if prefix + word[:n] in self._number), 0)

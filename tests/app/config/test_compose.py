@@ -48,7 +48,12 @@ PARTNERS = {
     "gaussian": ["env=pointmass1"],
     "mdn": ["env=pointmass1"],
     "vqbet": ["env=pointmass1"],
+    "cross": ["masking=vima", "env=tabletop"],
+    "state_action": ["masking=vima", "env=tabletop"],
+    "poses": ["masking=vima", "env=tabletop"],
 }
+#: What schemes need beside them.
+WORLDS = {"vima": "tabletop"}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda x: x)
@@ -58,7 +63,8 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
     if group == "dataset" and option != "doorkey":
         partners = [f"env={option}"]
     else:
-        partners = PARTNERS.get(option, []) if group != "masking" else []
+        world = WORLDS.get(option.split("_")[0])
+        partners = PARTNERS.get(option, []) if group != "masking" else [f"env={world}"] if world else []
     load("train", [f"{group}={option}", *partners])
 
 

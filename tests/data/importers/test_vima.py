@@ -17,8 +17,8 @@ from maskbench.data.importers.vima import (
 )
 from maskbench.data.store import EpisodeStore
 from maskbench.errors import DataError
-from maskbench.prompt import Prompt, PromptImage, PromptObject
 from maskbench.objects import observation_cells, prompt_cells, unpacked
+from maskbench.prompt import Prompt, PromptImage, PromptObject
 
 GENUINE = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "vima"
 genuine = pytest.mark.skipif(not GENUINE.is_dir(), reason="the genuine trajectories are not here")

@@ -6,7 +6,7 @@ Fields have no defaults here: the YAML files are the only place where values are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskbench.app.config.decode import Bound
@@ -141,7 +141,7 @@ class Query:
     action_batch: Count = 1
     references: tuple[Literal["nearest", "lwr"], ...] = ()
     perturb: tuple[Change, ...] = ()
-    prompt: PromptRule = PromptRule()
+    prompt: PromptRule = field(default_factory=PromptRule)
     shuffle_slots: bool = False
 
 

@@ -56,6 +56,7 @@ class Sampling:
     goal_frames: CountOrNone = 0
     goal_drop: Annotated[float, Bound(least=0, below=1)] = 0.1
     final: bool = False
+    shuffle_slots: Literal["none", "episode", "observation"] = "none"
 
 
 @dataclass(frozen=True)

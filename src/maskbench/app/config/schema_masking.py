@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from maskbench.app.config.decode import Bound
@@ -193,4 +193,4 @@ class Masking:
     weights: Mapping[str, Weight]
     reduction: Literal["factor", "pooled"]
     returns: Literal["none", "all", "first", "all_half", "keep_half", "first_half"] | None = None
-    prompt: PromptRule = PromptRule()
+    prompt: PromptRule = field(default_factory=PromptRule)

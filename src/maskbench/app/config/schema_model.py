@@ -130,9 +130,10 @@ class Sight(Node):
     eye: Literal["vit", "conv"] = "vit"
     width: Size = 96
     layers: Size = 2
-    heads: Size = 4
+    n_head: Size = 4
     patch: Size = 16
     features: Size = 96
+    waves: Annotated[int, Bound(least=0)] = 7
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Text(Node):
     kind: Literal["tiny_t5", "bow", "t5"] = "tiny_t5"
     width: Size = 128
     layers: Size = 2
-    heads: Size = 4
+    n_head: Size = 4
     dropout: Dropout = 0.1
     path: str | None = None
     train_last: Annotated[int, Bound(least=0)] | None = 2
@@ -213,6 +214,7 @@ class Poses:
     canonical: bool = True
     hidden: Size = 128
     reduction: Literal["parts", "axes"] = "parts"
+    smooth: Annotated[float, Bound(least=0)] = 0.0
 
 
 @dataclass(frozen=True)

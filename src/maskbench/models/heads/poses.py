@@ -22,6 +22,8 @@ class PosesOptions:
 
     hidden:    width of the perceptrons (published: 512).
     reduction: ``parts`` adds up the mean cross-entropies of the four poses (VIMA); ``axes`` averages over all axes (CoGeLoT).
+    smooth:    deviation in bins of the target around its class, so that near classes learn from each other; 0 as published.
+               Losses are then compared with a prediction that is as wide: their least is zero.
     """
 
     rule: Rule = "centred"
@@ -29,6 +31,7 @@ class PosesOptions:
     canonical: bool = True
     hidden: int = 128
     reduction: Literal["parts", "axes"] = "parts"
+    smooth: float = 0.0
 
 
 class PosesHead(Head):
@@ -42,6 +45,7 @@ class PosesHead(Head):
         if factor.width != codec.width:
             raise ConfigError(f"head.action.kind=poses predicts 12 or 14 numbers; '{factor.name}' has {factor.width}")
         self.factor, self.codec, self.reduction, hidden = factor, codec, options.reduction, options.hidden
+        self.smooth = options.smooth
         axes, most = len(codec.bins), max(codec.bins)
         self.num_uniforms = axes
         self.weights = nn.ParameterList(
@@ -84,13 +88,28 @@ class PosesHead(Head):
         """``pick`` and ``place``: the poses' shares of the loss."""
         logits = self.logits(params)
         index = self.codec.encode(target)
-        loss = F.cross_entropy(logits.flatten(0, -2), index.flatten(), reduction="none").view(index.shape)
+        loss = self._smoothed(logits, index) if self.smooth and self.training else self._exact(logits, index)
         parts = self.codec.parts
         if self.reduction == "axes":
             half = parts[2].start
             return {"pick": loss[..., :half].sum(-1) / loss.shape[-1], "place": loss[..., half:].sum(-1) / loss.shape[-1]}
         means = [loss[..., p].mean(-1) for p in parts]
         return {"pick": means[0] + means[1], "place": means[2] + means[3]}
+
+    @staticmethod
+    def _exact(logits: Tensor, index: Tensor) -> Tensor:
+        """Cross-entropy ``(..., axes)``."""
+        return F.cross_entropy(logits.flatten(0, -2), index.flatten(), reduction="none").view(index.shape)
+
+    def _smoothed(self, logits: Tensor, index: Tensor) -> Tensor:
+        """Divergence ``(..., axes)`` from a bell around the class; a whole turn is a circle."""
+        counts = (~self.beyond).sum(1)[:, None]  # (axes, 1)
+        gap = (torch.arange(self.beyond.shape[1], device=index.device) - index[..., None]).abs()  # (..., axes, most)
+        turns = torch.tensor([a == "yaw" for part in self.codec.axes for a in part], device=index.device)[:, None]
+        gap = torch.where(turns, torch.minimum(gap, counts - gap), gap)
+        bell = (-(gap / self.smooth).square() / 2).masked_fill(self.beyond, -torch.inf).log_softmax(-1)
+        said = logits.log_softmax(-1).masked_fill(self.beyond, 0.0)
+        return (bell.exp() * (bell.masked_fill(self.beyond, 0.0) - said)).sum(-1)
 
     def mode(self, params: Tensor) -> Tensor:
         return self.codec.decode(self.logits(params).argmax(-1))

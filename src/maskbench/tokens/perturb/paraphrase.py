@@ -1,7 +1,7 @@
 """Instructions said in other words: templates per task whose slots are filled with synonyms (CoGeLoT; VIMA spec 3.5).
 
-A template is written with ``<kind>`` for a word of a kind (``SYNONYMS``), ``[a|b]`` for a choice, and ``{name}`` or ``%name`` for
-what the original said there: a picture, or a word like an angle, a texture or a made-up noun.
+A template is written with ``<kind>`` for a word of a kind (``SYNONYMS``), ``[a|b]`` for a choice, and ``{name}`` or ``%name``
+for what the original said there: a picture, or a word like an angle, a texture or a made-up noun.
 """
 
 from __future__ import annotations

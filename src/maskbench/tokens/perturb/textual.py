@@ -13,8 +13,10 @@ from maskbench.prompt import PLACEHOLDER, Prompt
 GENERIC = ("object", "item", "thing")
 #: Tasks whose pictures show scenes or meanings that words cannot say; left as they are, and averages leave them out.
 UNSAYABLE = frozenset(
-    ("scene_understanding", "rearrange", "rearrange_then_restore", "novel_adj", "novel_adj_and_noun", "twist", "follow_motion")
-    + ("follow_order",)
+    (
+        *("scene_understanding", "rearrange", "rearrange_then_restore", "novel_adj", "novel_adj_and_noun", "twist"),
+        *("follow_motion", "follow_order"),
+    )
 )
 #: Words behind which a description needs no article of its own.
 _DETERMINED = ("the", "a", "an", "any", "all", "one", "two", "three", "this", "that", "same")
