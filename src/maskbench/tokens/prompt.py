@@ -184,7 +184,7 @@ class LocalT5Tokeniser:
             raise ConfigError(f"{folder} holds no tokenizer.json: point model.text.path at a local copy of a T5 checkpoint")
         self._inner = Tokenizer.from_file(str(path))
         self.size = self._inner.get_vocab_size()
-        self.end: int = self._inner.token_to_id("</s>")
+        self.end = int(self._inner.token_to_id("</s>") or 0)
 
     def encode(self, text: str) -> list[int | str]:
         found: list[int | str] = []
