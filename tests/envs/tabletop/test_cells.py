@@ -18,7 +18,7 @@ from maskbench.envs.tabletop.tasks import TASKS, find_task
 from maskbench.envs.tabletop.textures import GRAY
 from maskbench.errors import ConfigError
 
-#: Resets a cell; the issue asks for 200, which ``MASKBENCH_RESETS=200`` runs.
+#: Resets a cell; ``MASKBENCH_RESETS=200`` runs those of docs/tabletop.md.
 RESETS = int(os.environ.get("MASKBENCH_RESETS", "6"))
 CELLS = cells()
 _STRIPS = ("three-sided rectangle", "line", "small block", "shorter block")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from maskbench.envs.tabletop import Tabletop, TabletopEnv
+from maskbench.envs.tabletop.actions import NOTHING
 from maskbench.envs.tabletop.features import SLOT_WIDTH
 from maskbench.envs.tabletop.tasks import TASKS
 from maskbench.errors import ConfigError, EnvError
@@ -95,6 +96,19 @@ def test_a_goal_is_where_the_oracle_leads() -> None:
     distance = family.goal_distance({"state": np.stack([before["state"], after["state"]])}, goal)
     assert distance[0] > 0.1
     assert distance[1] == 0
+
+
+def test_strict_success_is_one_without_a_detour() -> None:
+    env = TabletopEnv("pick_in_order_then_restore")
+    for detour in (False, True):
+        _, info = env.reset(seed=1)
+        assert info["minimum_steps"] == 3
+        if detour:
+            env.step(NOTHING)
+        rng, done = np.random.default_rng(0), False
+        while not done:
+            _, _, done, _, info = env.step(env.expert(rng))
+        assert info["events"] == (("success",) if detour else ("success", "strict_success"))
 
 
 def test_reset_options_choose_the_cell() -> None:

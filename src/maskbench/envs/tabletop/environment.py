@@ -56,7 +56,7 @@ class Tabletop(Environment):
 
     queries: ClassVar[tuple[str, ...]] = ("bc", "goal")
     success_events: ClassVar[tuple[str, ...]] = ("success",)
-    events = ("success", "failure")
+    events = ("success", "strict_success", "failure")
 
     def __init__(
         self,

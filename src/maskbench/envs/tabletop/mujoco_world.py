@@ -22,8 +22,10 @@ from maskbench.envs.tabletop.scene import Body, Pose, Scene
 _STEP, _REST, _MOST_STEPS = 0.004, 5e-3, 1000
 #: Cells along a side of an object's collision boxes.
 _CELLS = 16
-#: Height above what is below from which an object falls (m), and its density (kg/m^3).
+#: Height above what is below from which an object falls (m), its density (kg/m^3), and the steps of that
+#: height by which it is raised where it would begin inside of another.
 _DROP, _DENSITY = 0.003, 300.0
+_LIFTS = 60
 #: Metres that the blade moves in one step, and its height.
 _ADVANCE, _BLADE_HEIGHT = 0.0005, 0.11
 _WATCH_EVERY = 4
@@ -57,6 +59,7 @@ class MujocoWorld:
         scene.bodies[body.id] = body.at(place, z=max(0.0, 0.0, *below) + _DROP)
         before = dict(scene.bodies)
         self._load(scene)
+        self._lift(body.id)
         self._settle()
         self._read(scene)
         return {body.id} | _changed(before, scene)
@@ -95,6 +98,17 @@ class MujocoWorld:
         self._data.qpos[:] = np.ravel([(*scene[i].pose[:2], scene[i].z, scene[i].pose.yaw) for i in self._rigid])
         self._data.mocap_pos[0] = _AWAY
 
+    def _lift(self, id: int) -> None:
+        """Raises an object until it is clear of all others, so that nothing is flung away: boxes are coarser than outlines."""
+        own, height = self._model.body(f"object{id}").id, 4 * self._rigid.index(id) + 2
+        for _ in range(_LIFTS):
+            self._mujoco.mj_forward(self._model, self._data)
+            contact = self._data.contact
+            touching = (self._model.geom_bodyid[contact.geom] == own).any(1) & (contact.dist < 0)
+            if not touching.any():
+                break
+            self._data.qpos[height] += _DROP
+
     def _settle(self) -> None:
         for _ in range(_MOST_STEPS):
             self._mujoco.mj_step(self._model, self._data)
@@ -111,13 +125,14 @@ def _changed(before: dict[int, Body], scene: Scene) -> set[int]:
 
 
 def _model(scene: Scene) -> str:
+    """No geom has a margin: with one, MuJoCo finds boxes that lie upon each other to overlap sideways, and flings them away."""
     bodies = "".join(_fixed(b) if b.fixed else _rigid(b) for b in scene if b.spec.group != "strip")
     return f"""
 <mujoco>
   <option timestep="{_STEP}" integrator="implicitfast" cone="elliptic" impratio="10">
     <flag warmstart="disable" autoreset="disable"/>
   </option>
-  <default><geom condim="4" friction="0.7 0.005 0.0001" margin="0.0005"/></default>
+  <default><geom condim="4" friction="0.7 0.005 0.0001"/></default>
   <worldbody>
     <geom type="plane" size="2 2 0.1"/>
     <body mocap="true"><geom type="box" size="{BLADE_THICKNESS / 2} {BLADE_WIDTH / 2} {_BLADE_HEIGHT / 2}"/></body>
@@ -134,7 +149,7 @@ def _fixed(body: Body) -> str:
 def _rigid(body: Body) -> str:
     joints = "".join(f'<joint type="slide" axis="{axis}"/>' for axis in ("1 0 0", "0 1 0", "0 0 1"))
     geoms = _geoms(body, f'density="{_DENSITY}"')
-    return f'<body>{joints}<joint type="hinge" axis="0 0 1" damping="1e-5"/>{geoms}</body>'
+    return f'<body name="object{body.id}">{joints}<joint type="hinge" axis="0 0 1" damping="1e-5"/>{geoms}</body>'
 
 
 def _geoms(body: Body, extra: str) -> str:

@@ -35,7 +35,8 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
     Observation: ``rgb`` and ``segm`` hold per view (``front``, ``top``) ``(3, 128, 256)`` and ``(128, 256)`` uint8; ``ee`` is 0
     for suction, 1 for the spatula. ``segm`` holds body ids: 0 ground, 1 mat, then those of ``info["objects"]``.
     Actions: ``(12,)``, metres and quaternions (``actions.PARTS``). ``info["prompt"]`` is the ``Prompt``; ``info["objects"]``
-    what is on the table, in slot order; ``info["events"]`` holds ``success`` and ``failure`` when they happen.
+    what is on the table, in slot order; ``info["events"]`` holds ``success``, ``strict_success`` (within
+    ``info["minimum_steps"]``) and ``failure`` when they happen.
 
     order:  of slots: ``shuffle`` draws it per episode, ``spawn`` is that of the original (base, dragged, distractors), which
             tells a model what to move without any instruction, ``spatial`` goes from left to right.
@@ -66,7 +67,7 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         self._order, self._primitives = order, primitives
         self._stop, self._rest, self._horizon, self._overrides = stop_on_failure, rest, horizon, overrides or {}
         self._trial: Trial | None = None
-        self._steps = self._limit = self._rested = 0
+        self._steps = self._limit = self._rested = self._minimum = 0
         self._objects: tuple[PromptObject, ...] = ()
         self._frame: Frame | None = None
 
@@ -101,21 +102,22 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
         choice = {**self._choice, **{k: v for k, v in (options or {}).items() if k in self._choice}}
         task, self._trial, rng = draw_trial(seed, **choice, overrides=self._overrides)
         self._steps, self._limit, self._rested = 0, self._horizon or task.oracle_max_steps + BONUS_STEPS + self._rest, 0
-        self._frame = None
+        self._frame, self._minimum = None, self._trial.minimum
         self._objects = arranged([b.described for b in self._trial.scene], self.frame, self._order, rng)
-        return self._observe(), {**choice, **self._about(), "events": ()}
+        return self._observe(), {**choice, **self._about(), "minimum_steps": self._minimum, "events": ()}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         trial = self.trial
         won, lost = trial.success, trial.failed
         trial.act(decode(action), self._primitives)
         self._steps, self._frame = self._steps + 1, None
-        events = ("success",) * (trial.success > won) + ("failure",) * (trial.failed > lost)
+        now = trial.success > won
+        events = ("success",) * now + ("strict_success",) * (now and self._steps <= self._minimum)
+        events += ("failure",) * (trial.failed > lost)
         self._rested += won
         ended = (trial.success and self._rested >= self._rest) or (trial.failed and self._stop)
         truncated = self._steps >= self._limit and not ended
-        reward = float("success" in events)
-        return self._observe(), reward, ended, truncated, {**self._about(), "events": events, "failed": trial.failed}
+        return self._observe(), float(now), ended, truncated, {**self._about(), "events": events, "failed": trial.failed}
 
     def expert(self, rng: np.random.Generator, pick: Pick = "centroid") -> np.ndarray | None:
         """The scripted oracle's next action ``(12,)`` float32, or None where it gives up."""

@@ -15,6 +15,8 @@ from maskbench.prompt import Prompt
 #: Which point of an object the expert picks: the visible one nearest to its centre, or any visible one.
 Pick = Literal["centroid", "random_pixel"]
 
+#: What stands on something is this much (m) higher; simulators let things sink in and creep up by less.
+_CARRIED = 0.003
 YAW_TOLERANCE = float(np.deg2rad(15.0))
 
 
@@ -40,6 +42,11 @@ class Trial(ABC):
     @abstractmethod
     def act(self, action: Action, primitives: Primitives) -> set[int]:
         """Executes one action and judges what it did; the ids of the objects that it moved."""
+
+    @property
+    @abstractmethod
+    def minimum(self) -> int:
+        """Actions that the episode takes without a mistake, asked before the first one."""
 
     @abstractmethod
     def sound(self) -> bool:
@@ -127,6 +134,10 @@ class PlacingTrial(Trial):
             self.success = not self.stages and not self.failed
         return moved
 
+    @property
+    def minimum(self) -> int:
+        return sum(map(len, self.stages))
+
     def sound(self) -> bool:
         return bool(self.stages) and not self._spoilt(self.stages[0]) and not any(g.reached(self.scene) for g in self.stages[0])
 
@@ -156,7 +167,8 @@ class PlacingTrial(Trial):
                 other = self.scene[id]
                 if self.guarded and any(distance(other.pose, t) < goal.eps for t in goal.targets):
                     return True
-                if distance(body.pose, other.pose) < goal.eps and body.z > other.z and other.heights(body.footprint).max() >= 0:
+                carried = body.z > other.z + _CARRIED and other.heights(body.footprint).max() >= 0
+                if carried and distance(body.pose, other.pose) < goal.eps:
                     return True
         return False
 

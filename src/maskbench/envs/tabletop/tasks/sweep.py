@@ -52,6 +52,7 @@ class Zone:
 class SweepingTrial(Trial):
     """Exactly ``wanted`` of ``swept`` belong in ``zone``; none may touch the line, and no other block may get in.
 
+    pushes: that one block takes.
     plans: the oracle's ideas, best first: blocks in order, and the points to which each one's centre is pushed. It tries them
            in its mind and keeps the first that works out.
     """
@@ -61,6 +62,7 @@ class SweepingTrial(Trial):
     line: int = 0
     zone: Zone = field(default_factory=lambda: Zone(LOW, LOW))
     wanted: int = 1
+    pushes: int = 1
     plans: Iterable[Plan] = ()
     _pushes: list[tuple[int, np.ndarray]] | None = field(default=None, init=False)
 
@@ -73,6 +75,10 @@ class SweepingTrial(Trial):
         self.failed |= inside > self.wanted or self._inside(self.others) > 0 or gone
         self.success = inside == self.wanted and not self.failed
         return moved
+
+    @property
+    def minimum(self) -> int:
+        return self.pushes * self.wanted
 
     def sound(self) -> bool:
         self._watch(self.scene)
@@ -127,6 +133,7 @@ class _Sweep(Task):
 
     border: ClassVar[tuple[float, float, float, float]]
     determined: ClassVar[str]
+    pushes: ClassVar[int] = 1
     number, group, ee = 0, "constraint", "spatula"
     counts: tuple[int, ...] = (1, 2, 3)
     chances: tuple[float, ...] = (0.5, 0.25, 0.25)
@@ -160,7 +167,7 @@ class _Sweep(Task):
             for name, i in (("swept_obj", swept[0]), ("bounds", border), ("constraint", line))
         }
         prompt = Prompt(f"Sweep {determiner} {{swept_obj}} into {{bounds}} without {self.determined} {{constraint}}.", images)
-        trial = SweepingTrial(scene, prompt, tuple(swept), tuple(others), line, zone, wanted)
+        trial = SweepingTrial(scene, prompt, tuple(swept), tuple(others), line, zone, wanted, self.pushes)
         nearest = sorted(swept, key=lambda i: self._detour(scene[i], -1 if side == 0 else 1))
         trial.plans = [
             self._plan(trial, order, -1 if side == 0 else 1, depth)
@@ -235,6 +242,7 @@ class SweepWithoutTouching(_Sweep):
     oracle_max_steps = 14
     border = (0.39, 0.0, 0.172, 0.3)
     determined = "touching"
+    pushes = 3
     line_scale: float = 0.75
 
     def _line(self, rng: np.random.Generator) -> tuple[Pose, Zone]:
