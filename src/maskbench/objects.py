@@ -10,7 +10,8 @@ and at all timesteps; one that is not seen is zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,12 @@ OBJECT_BYTES = CROP_BYTES + 4 + 1
 VIEWS = ("front", "top")
 #: Objects with fewer pixels than this count as unseen.
 LEAST_PIXELS = 2
+#: Body id of the first object under suction; one less under the spatula, whose arm has one body fewer (spec 1.1).
+FIRST_OBJECT = 5
+
+#: How slots are arranged: ``spawn`` as the benchmark numbers them (which leaks the answer, spec 7.1), ``shuffle`` at random,
+#: ``spatial`` from left to right as the first view sees them.
+Order = Literal["shuffle", "spawn", "spatial"]
 
 
 def find_boxes(segm: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,10 +101,55 @@ def _boxes(edges: np.ndarray) -> np.ndarray:
     return np.stack([(left + right) // 2, (top + bottom) // 2, bottom - top, right - left], -1)
 
 
-def prompt_cells(image: PromptImage) -> np.ndarray:
-    """``(V, n, OBJECT_BYTES)`` of the objects behind a placeholder."""
-    ids = np.array([o.id for o in image.objects], np.int64)
-    return np.stack([object_cells(image.rgb[v][None], image.segm[v][None], ids)[0] for v in VIEWS])
+def observation_cells(
+    rgb: Mapping[str, np.ndarray], segm: Mapping[str, np.ndarray], effector: np.ndarray, slots: int
+) -> np.ndarray:
+    """``(N, V, slots, OBJECT_BYTES)`` of workspace pictures, slots in spawn order; the gripper ``effector`` ``(N,)`` says from
+    which body id on the bodies are objects."""
+    ids = FIRST_OBJECT - np.asarray(effector, np.int64)[:, None] + np.arange(slots)
+    return np.stack([object_cells(rgb[v], segm[v], ids) for v in VIEWS], 1)
+
+
+def prompt_cells(image: PromptImage, legacy_ids: bool = False) -> np.ndarray:
+    """``(V, n, OBJECT_BYTES)`` of the objects behind a placeholder.
+
+    legacy_ids: CoGeLoT's rule, all ids but 0 and 1. The single object of an ``object`` picture has id 0, so its whole
+                background becomes the crop (spec 7.2).
+    """
+    ids = [o.id for o in image.objects]
+    if legacy_ids:
+        present = np.unique(np.concatenate([np.unique(image.segm[v]) for v in VIEWS]))
+        ids = [int(i) for i in present if i not in (0, 1)]
+    return np.stack([object_cells(image.rgb[v][None], image.segm[v][None], np.array(ids, np.int64))[0] for v in VIEWS])
+
+
+def compacted(cells: np.ndarray) -> np.ndarray:
+    """Seen slots first, view by view, as VIMA stores them: slot ``k`` may then be another object in each view (spec 7.1)."""
+    order = np.argsort(cells[..., -1] == 0, axis=-1, kind="stable")
+    return np.take_along_axis(cells, order[..., None], -2)
+
+
+def slot_order(first: np.ndarray, order: Order, random: np.random.Generator) -> np.ndarray:
+    """``(n,)`` permutation of the slots of an episode, from the cell ``(V, n, OBJECT_BYTES)`` that it begins with; slots that
+    no view shows go to the end, except in spawn order."""
+    slots = first.shape[1]
+    if order == "spawn":
+        return np.arange(slots)
+    seen = first[..., -1].any(0)
+    if order == "shuffle":
+        key = random.random(slots)
+    else:
+        boxes = first[:, :, CROP_BYTES:-1].astype(np.float64)
+        view = first[..., -1].argmax(0)  # the first view that shows it
+        key = boxes[view, np.arange(slots), 0]
+    arranged: np.ndarray = np.lexsort((np.asarray(key), np.asarray(~seen)))
+    return arranged
+
+
+def unpacked(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Crops ``(..., 3, 32, 32)``, boxes ``(..., 4)`` and seen ``(...)`` bool of cells ``(..., OBJECT_BYTES)``."""
+    crops = cells[..., :CROP_BYTES].reshape(*cells.shape[:-1], 3, CROP, CROP)
+    return crops, cells[..., CROP_BYTES:-1], cells[..., -1] > 0
 
 
 def small_pictures(rgb: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -108,3 +160,8 @@ def small_pictures(rgb: Mapping[str, np.ndarray]) -> np.ndarray:
 def _halved(rgb: np.ndarray) -> np.ndarray:
     n, c, h, w = rgb.shape
     return np.rint(rgb.reshape(n, c, h // 2, 2, w // 2, 2).mean((3, 5))).astype(np.uint8)
+
+
+def permuted(cells: np.ndarray, order: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Slots of cells ``(..., V, n, OBJECT_BYTES)`` in another order, jointly for all views."""
+    return cells[..., np.asarray(order), :]

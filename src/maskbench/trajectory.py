@@ -193,12 +193,14 @@ class Window:
     start:  ``(B,)`` int64 timestep of the first row inside its episode, or None.
     known:  ``(B, T, F)`` bool, True = the episode recorded this cell, factors in the order of the model; or None where every
             episode has every factor. A cell that is not known is zero, and is neither shown nor asked.
+    prompt: what each episode asks for, a segment of tokens in front of the grid (``tokens.prompt.PromptTokens``), or None.
     """
 
     values: Mapping[str, Tensor]
     valid: Tensor | None = None
     start: Tensor | None = None
     known: Tensor | None = None
+    prompt: Any = None
 
     @property
     def batch(self) -> int:
@@ -215,7 +217,8 @@ class Window:
             return None if x is None else x[index]
 
         values = {k: v[index] for k, v in self.values.items()}
-        return Window(values, pick(self.valid), pick(self.start), pick(self.known))
+        prompt = None if self.prompt is None else self.prompt.rows(index)
+        return Window(values, pick(self.valid), pick(self.start), pick(self.known), prompt)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from maskbench.data.labels import complete
 from maskbench.data.modes import mode_counts
 from maskbench.envs.base import Environment, MetricsVersion
 from maskbench.errors import ConfigError, EnvError, did_you_mean
+from maskbench.masking.prompt import PromptRule
 from maskbench.policies.model import ModelPolicy
 from maskbench.policies.queries import AHEAD, OPEN, QUERIES, Query
 from maskbench.policies.recall import Memory, RecallPolicy
@@ -54,8 +55,8 @@ def make_query(config: QueryConfig, name: str) -> Query:
     mode: Literal["closed", "open", "two_stage"] = "two_stage" if name.endswith("_two_stage") else "closed"
     if base in OPEN:
         mode = "open" if name.endswith("_open") else "open" if config.mode == "open" and base == config.name else "closed"
-    shared = {f.name: getattr(config, f.name) for f in fields(Query) if f.name not in ("name", "mode")}
-    return Query(base, mode, **shared)
+    shared = {f.name: getattr(config, f.name) for f in fields(Query) if f.name not in ("name", "mode", "prompt")}
+    return Query(base, mode, prompt=PromptRule(**asdict(config.prompt)), **shared)
 
 
 def _base(name: str) -> str:

@@ -46,7 +46,7 @@ def _run_once(config: EvalConfig, run_dir: Path) -> float | None:
         raise ConfigError(f"{key}={refused} cannot be answered by this model. Possible here: {others}")
     if not len(getattr(data.split, config.part)):
         raise ConfigError(f"part={config.part} holds no episodes: raise dataset.split.{config.part} or choose another part")
-    sampler = build_sampler(model.config, data, config.part, model.layout, device)
+    sampler = build_sampler(model.config, data, config.part, model.layout, device, network=model.network)
     window = sampler.fixed(config.evaluation.num_windows, config.evaluation.seed + 1)
     rows = measure(model, build_bank(model, window, names, config.evaluation.seed + 1))
     played = []

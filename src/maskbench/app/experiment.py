@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,26 @@ from maskbench.app.config.schema import TrainConfig
 from maskbench.app.config.schema_data import Dataset as DatasetConfig
 from maskbench.app.config.schema_masking import Masking
 from maskbench.app.config.schema_model import HeadSpec
-from maskbench.data.dataset import Dataset, load_dataset
+from maskbench.data.dataset import Dataset, Keep, load_dataset
 from maskbench.data.normalise import Normaliser
 from maskbench.data.windows import WindowSampler
 from maskbench.envs.base import Environment
-from maskbench.errors import ConfigError
+from maskbench.errors import ConfigError, DataError
+from maskbench.masking.prompt import PromptRule, WithPrompt
 from maskbench.masking.returns import WithReturns
 from maskbench.masking.scheme import MaskScheme
-from maskbench.models.heads import CodesOptions, Head, HeadChoice, build_heads
+from maskbench.models.cross import CrossDecoder
+from maskbench.models.heads import CodesOptions, Head, HeadChoice, PosesOptions, build_heads
 from maskbench.models.heads.codes import following
 from maskbench.models.objective import Objective
 from maskbench.models.sequence import SequenceModel
 from maskbench.policies.model import ModelPolicy, ReturnUnits
+from maskbench.policies.prompted import PromptedPolicy
 from maskbench.policies.queries import Query, answerable
 from maskbench.tokens.layout import TokenLayout, build_layout
+from maskbench.tokens.library import PromptLibrary, PromptSource, kept_prompts
+from maskbench.tokens.perturb import Perturbation
+from maskbench.tokens.prompt import PromptTokeniser
 from maskbench.training import checkpoint
 from maskbench.training.progress import RunProgress
 from maskbench.trajectory import MODEL_ROLES, TrajectorySpec, part_slice
@@ -66,8 +73,8 @@ class Model:
     def policy(
         self, query: Query, num_slots: int, environment: Environment | None = None, timesteps: int | None = None
     ) -> ModelPolicy:
-        """The model acting. Windows have ``timesteps``, as many as the question needs, where its positions allow others than those
-        of its training. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
+        """The model acting. Windows have ``timesteps``, as many as the question needs, where its positions allow others
+        than those of its training. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
         environment = environment or self.environment
         limit = self.network.max_timesteps
         if limit is not None and environment.horizon > limit:
@@ -80,9 +87,12 @@ class Model:
             possible = [n for n, why in reasons.items() if why is None]
             raise ConfigError(f"query={query.name} cannot be answered: {reasons[query.name]}. Possible here: {possible}")
         scheme, returns = self.scheme, self.config.dataset.returns
-        return ModelPolicy(
+        build: Callable[..., ModelPolicy] = ModelPolicy
+        if isinstance(self.network, CrossDecoder):
+            build = partial(PromptedPolicy, task_of=environment.task_of)
+        return build(
             self.network,
-            self.spec,
+            environment.spec if isinstance(self.network, CrossDecoder) else self.spec,
             self.normaliser,
             query,
             scheme.attend,
@@ -112,14 +122,44 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
         root=root,
         select={"tasks": config.tasks, "qualities": config.qualities, "limit": config.limit},
         hindsight=config.sampling.hindsight != "none",
+        keep=_keep_prompts(environment),
     )
 
 
+def library_beside(store: Path) -> Path:
+    """Folder of the prompts of a store."""
+    return store.with_name(f"{store.name}.prompts")
+
+
+def _keep_prompts(environment: Environment) -> Keep | None:
+    """Keeps prompts of environments that show pictures beside their stores."""
+    kinds = {f.kind for f in environment.spec.with_role("state")}
+    if not kinds & {"objects", "image"}:
+        return None
+    tokeniser = PromptTokeniser(visual="objects" if "objects" in kinds else "patches")
+    return lambda store, episodes: kept_prompts(library_beside(store), episodes, tokeniser)
+
+
+def build_prompts(config: TrainConfig, data: Dataset, tokeniser: PromptTokeniser) -> PromptSource:
+    """The prompts of the data as tokens, changed as the configuration says."""
+    if data.store.path is None:
+        raise DataError("a store in memory has no prompts")
+    library = PromptLibrary.open(library_beside(data.store.path))
+    tasks = [str(m.get("task", "")) for m in data.store.metas]
+    return PromptSource(library, tokeniser, Perturbation(config.dataset.perturb, tokeniser.tokeniser), tasks)
+
+
 def build_sampler(
-    config: TrainConfig, data: Dataset, part: str, layout: TokenLayout, device: Any, episodes: np.ndarray | None = None
+    config: TrainConfig,
+    data: Dataset,
+    part: str,
+    layout: TokenLayout,
+    device: Any,
+    episodes: np.ndarray | None = None,
+    network: SequenceModel | None = None,
 ) -> WindowSampler:
-    """Windows of one part of the split, or of some ``episodes``. Raises ConfigError where episodes outlast the model's timestep
-    embeddings."""
+    """Windows of one part of the split, or of some ``episodes``, with prompts where the network reads them. Raises ConfigError
+    where episodes outlast the model's timestep embeddings."""
     limit, longest = config.model.episode_limit, int(data.store.lengths.max(initial=0))
     if limit is not None and longest > limit:
         raise ConfigError(f"model.max_timesteps={limit}, but the longest episode has {longest} timesteps; raise it and retrain")
@@ -134,6 +174,7 @@ def build_sampler(
         normaliser=data.normaliser,
         known=data.known,
         chunk=chunk_of(config),
+        prompts=build_prompts(config, data, network.tokeniser) if isinstance(network, CrossDecoder) else None,
         **asdict(config.dataset.sampling),
     )
 
@@ -188,7 +229,7 @@ def _assemble(
 
 def _choice(config: HeadSpec) -> HeadChoice:
     plain = asdict(config)
-    return HeadChoice(**{**plain, "vq": CodesOptions(**plain["vq"])})
+    return HeadChoice(**{**plain, "vq": CodesOptions(**plain["vq"]), "poses": PosesOptions(**plain["poses"])})
 
 
 def chunk_of(config: TrainConfig) -> int:
@@ -199,7 +240,10 @@ def chunk_of(config: TrainConfig) -> int:
 def build_scheme(config: Masking) -> MaskScheme:
     """The training scheme, showing returns-to-go as the configuration wants them."""
     scheme: MaskScheme = instantiate(config.train)
-    return scheme if config.returns is None else WithReturns(scheme, config.returns)
+    if config.returns is not None:
+        scheme = WithReturns(scheme, config.returns)
+    rule = PromptRule(**asdict(config.prompt))
+    return scheme if rule.shows_all else WithPrompt(scheme, rule)
 
 
 def make_layout(config: TrainConfig, spec: TrajectorySpec, length: int) -> TokenLayout:

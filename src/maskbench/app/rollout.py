@@ -15,9 +15,10 @@ from maskbench.app.config.schema_model import LoadedModel
 from maskbench.app.experiment import Model, build_dataset, load_model, pick_device
 from maskbench.app.results import write_results
 from maskbench.app.seeds import for_each_seed
-from maskbench.data.dataset import Dataset
+from maskbench.data.dataset import Dataset, environment_options
 from maskbench.envs.base import Environment
 from maskbench.errors import EnvError
+from maskbench.models.cross import CrossDecoder
 
 
 def run(config: RolloutConfig, run_dir: Path) -> float | None:
@@ -34,8 +35,13 @@ def _run_once(config: RolloutConfig, run_dir: Path) -> float | None:
     settings = config.experiment
     model = load_model(config.model.load_dir, config.model.which, pick_device(settings.device))
     environment = instantiate(config.env)
-    data = build_dataset(config.dataset, environment, settings.data_root)
-    played = play_query(model, environment, data, config.query, settings, config.model, config.metrics, config.protocol)
+    # models of instructions go to worlds that they have not seen (partitions, difficulties): no data are made of these
+    elsewhere = isinstance(model.network, CrossDecoder) and environment_options(environment) != environment_options(
+        model.environment
+    )
+    data = build_dataset(config.dataset, model.environment if elsewhere else environment, settings.data_root)
+    known = None if elsewhere else data
+    played = play_query(model, environment, known, config.query, settings, config.model, config.metrics, config.protocol)
     write_results(Console(stderr=True), run_dir, model, data, [], [played], video=settings.record_video)
     returns = [r.episode_return for r in played.records]
     return -sum(returns) / len(returns)
@@ -44,7 +50,7 @@ def _run_once(config: RolloutConfig, run_dir: Path) -> float | None:
 def play_query(
     model: Model,
     environment: Environment,
-    data: Dataset,
+    data: Dataset | None,
     query: Query,
     settings: EvalExperiment,
     loaded: LoadedModel,

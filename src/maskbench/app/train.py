@@ -198,7 +198,7 @@ def report(model: Model, data: Dataset, run_dir: Path, console: Console) -> None
     """Task losses beside their floors, rollouts beside their references, and the page that shows both."""
     config, device = model.config, next(model.network.parameters()).device
     part = "test" if len(data.split.test) else "validation"
-    sampler = build_sampler(config, data, part, model.layout, device)
+    sampler = build_sampler(config, data, part, model.layout, device, network=model.network)
     window = sampler.fixed(config.evaluation.num_windows, config.evaluation.seed + 1)
     rows = measure(model, build_bank(model, window, config.masking.tasks, config.evaluation.seed + 1))
     played: list[Played] = []
@@ -227,7 +227,7 @@ def _problem(config: TrainConfig, data: Dataset, model: Model, trainer: Trainer)
     share = replace(config, experiment=replace(config.experiment, batch_size=config.experiment.batch_size // world))
     batches = _batches(share, data, model, device)
     part = "validation" if len(data.split.validation) else "train"
-    held_out = build_sampler(config, data, part, model.layout, device)
+    held_out = build_sampler(config, data, part, model.layout, device, network=model.network)
     window = held_out.fixed(config.evaluation.num_windows, config.evaluation.seed)
     bank = build_bank(model, window, config.masking.tasks, config.evaluation.seed, with_scheme=True)
     settings = share.experiment
@@ -240,7 +240,7 @@ def _batches(config: TrainConfig, data: Dataset, model: Model, device: Any) -> B
     ratio, train = config.dataset.unlabelled.ratio, data.split.train
     whole = complete(train, data.known)
     if ratio is None or len(whole) == len(train):
-        sampler = build_sampler(config, data, "train", model.layout, device)
+        sampler = build_sampler(config, data, "train", model.layout, device, network=model.network)
         return sampler if config.experiment.num_prior_epochs is None else Epochs(sampler)
     of = partial(build_sampler, config, data, "train", model.layout, device)
     return Alternating(of(whole), of(np.setdiff1d(train, whole)), ratio)

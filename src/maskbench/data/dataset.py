@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,9 @@ from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 if TYPE_CHECKING:
     from maskbench.envs.base import Environment
+
+#: ``(folder of the store, episodes)`` to the same episodes.
+Keep = Callable[[Path, Iterable[Episode]], Iterable[Episode]]
 
 #: Packages whose versions shape generated data.
 _SIMULATORS = ("gymnasium", "gymnasium-robotics", "mujoco", "dm_control", "textworld", "jericho")
@@ -69,6 +72,7 @@ def load_dataset(
     root: str | Path | None = None,
     select: Mapping[str, Any] | None = None,
     hindsight: bool = False,
+    keep: Keep | None = None,
 ) -> Dataset:
     """Opens, imports or generates the episodes of ``env``.
 
@@ -85,13 +89,16 @@ def load_dataset(
     select:    ``tasks, qualities, limit`` of the MaskDP importer: which episodes of a published tree. Other formats
                have no such folders and refuse them.
     hindsight: adds a goal factor for each state factor (``goals.add_goals``), which windows fill in.
+    keep:      called with the folder of a store that is being made and its episodes, and passes them on: what else is kept of
+               them (prompts) lies beside the store.
     Raises ``DataError`` where the state and action factors differ from the environment's, naming each difference.
     """
     root = Path(root or os.environ.get("MASKBENCH_DATA") or "data")
+    keep = keep or (lambda _, episodes: episodes)
     if path is None:
-        store = _generated(env, generate or {}, root, place)
+        store = _generated(env, generate or {}, root, place, keep)
     else:
-        store = _recorded(env, Path(path), format, root, place, select or {})
+        store = _recorded(env, Path(path), format, root, place, select or {}, keep)
     store = paid_by(match_environment(store, env), env)
     if returns is not None:
         store = add_return(store, **returns)
@@ -99,9 +106,9 @@ def load_dataset(
         store = add_goals(store)
     parts = split_episodes(store.num_episodes, **(split or {}))
     options = dict(unlabelled or {})
-    keep = options.pop("keep", True)
+    whole = options.pop("keep", True)
     known = known_factors(store, parts.train, **options)
-    if not keep:
+    if not whole:
         parts = replace(parts, train=complete(parts.train, known))
     normaliser = Normaliser.fit(store, normalise or {}, parts.train, normalise_floor, known)
     return Dataset(store, parts, normaliser, store.spec, known)
@@ -160,7 +167,7 @@ def environment_options(env: Environment) -> dict[str, Any]:
     return options
 
 
-def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place: Place) -> EpisodeStore:
+def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place: Place, keep: Keep) -> EpisodeStore:
     for key in generate:
         if key not in ("episodes", "seed", "options"):
             raise ConfigError(f"generate has no key '{key}'. {did_you_mean(key, ('episodes', 'seed', 'options'))}")
@@ -184,7 +191,7 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
     return write_store(
         target,
         env.spec,
-        _with_progress(env.generate(episodes, seed, **options), episodes, f"generating {env.name}"),
+        keep(target, _with_progress(env.generate(episodes, seed, **options), episodes, f"generating {env.name}")),
         name=target.name,
         env=env.name,
         origin="generated",
@@ -197,7 +204,9 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
     )
 
 
-def _recorded(env: Environment, path: Path, format: str, root: Path, place: Place, select: Mapping[str, Any]) -> EpisodeStore:
+def _recorded(
+    env: Environment, path: Path, format: str, root: Path, place: Place, select: Mapping[str, Any], keep: Keep
+) -> EpisodeStore:
     candidates = [path] if path.is_absolute() else [path, root / path]
     existing = next((p.resolve() for p in candidates if p.exists()), None)
     if existing is None:
@@ -213,14 +222,13 @@ def _recorded(env: Environment, path: Path, format: str, root: Path, place: Plac
     from maskbench.data.importers import find_importer
 
     importer = find_importer(existing, format)
-    options = {k: list(v) if isinstance(v, tuple) else v for k, v in select.items() if v}
-    if importer.format == "maskdp":
-        options |= {"domain": getattr(env, "domain", None)}
-    elif options:
+    chosen = {k: list(v) if isinstance(v, tuple) else v for k, v in select.items() if v}
+    if chosen and importer.format != "maskdp":
         raise DataError(
-            f"{existing} is in format '{importer.format}'; {', '.join(f'dataset.{k}' for k in options)} choose episodes of a "
+            f"{existing} is in format '{importer.format}'; {', '.join(f'dataset.{k}' for k in chosen)} choose episodes of a "
             "tree in MaskDP's format"
         )
+    options = {**env.import_options(importer.format), **chosen}
     identity = [str(existing), format, stamps, *([options] if options else [])]
     target = root / "imported" / f"{existing.stem}-{_digest(identity)}"
     if target.exists():
@@ -229,7 +237,7 @@ def _recorded(env: Environment, path: Path, format: str, root: Path, place: Plac
     return write_store(
         target,
         imported.spec,
-        _with_progress(imported.episodes(), imported.count, f"importing {existing.name}"),
+        keep(target, _with_progress(imported.episodes(), imported.count, f"importing {existing.name}")),
         name=target.name,
         env=env.name,
         origin=imported.origin,

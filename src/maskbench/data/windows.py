@@ -10,10 +10,10 @@ Every factor lies in memory as ``(rows, width)``, so a window is ``T * width`` c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,12 +22,16 @@ from torch import Tensor
 from maskbench.data.goals import FutureGoals, Hindsight, TokenGoals
 from maskbench.data.normalise import Normaliser
 from maskbench.data.parts import find_factor
+from maskbench.data.scattered import ScatteredRows, shuffled
 from maskbench.data.store import EpisodeStore
 from maskbench.errors import ConfigError, DataError, did_you_mean
 from maskbench.trajectory import MODEL_ROLES, Factor, TrajectorySpec, Window
 
 By = Literal["window", "episode", "length"]
 Short = Literal["pad", "skip", "error"]
+Shuffle = Literal["none", "episode", "observation"]
+#: Prompts of some episodes of a store, ``(B,)``, as tokens; the generator is for transforms that draw.
+Prompts = Callable[[np.ndarray, np.random.Generator], Any]
 
 # Independent random streams of one key.
 _BATCH, _EPOCH, _FIXED, _GOALS = 0, 1, 2, 3
@@ -57,6 +61,9 @@ class WindowSampler:
         chunk: int = 1,
         hindsight: Hindsight = "none",
         reach: int = 64,
+        final: bool = False,
+        prompts: Prompts | None = None,
+        shuffle_slots: Shuffle = "none",
     ) -> None:
         """Loads the chosen rows onto ``device``, normalised once.
 
@@ -74,9 +81,12 @@ class WindowSampler:
             ``goal_drop`` of the windows has none (``data.goals``). Their other cells are unknown.
         chunk: where actions are predicted ``chunk`` at a time, the last ``chunk - 1`` timesteps complete those of the others;
             their own are unknown. Windows then reach beyond the end of an episode by as many timesteps of zero actions.
-
         hindsight, reach: what fills factors of the role ``goal`` (``data.goals.TokenGoals``).
+        final: every episode has one more timestep, the state after its last action, whose other cells are unknown.
+        shuffle_slots: permutes objects whenever an ``episode`` is drawn, or in each ``observation`` anew, alike in all views.
+        prompts: called with ``(B,)`` episodes of the store and a generator of their own; windows carry what it returns.
 
+        Pictures and objects are never loaded: their rows are read batch by batch, and batches end with their longest episode.
         A store opened with ``place="mmap"`` stays on disk where ``device`` is the CPU and no episode needs padding: batches
         are then read and normalised one by one. Raises ``DataError`` where no window is left.
         """
@@ -94,14 +104,21 @@ class WindowSampler:
         self._by, self._short, self._legacy = by, short, legacy_slicing
         self._normaliser = normaliser
         self._lengths = store.lengths[chosen]
-        padded = self._tail > 0 or (short == "pad" and bool((self._lengths < length).any()))
+        scattered = any(f.kind in ("image", "objects") for f, _, _ in found)
+        if scattered and (goal_frames or hindsight != "none" or chunk > 1 or known):
+            raise ConfigError("pictures are read without goals, action chunks and unlabelled episodes; leave these out")
+        if final and not scattered:
+            raise ConfigError("dataset.sampling.final is for episodes of pictures; others give their last states as goals")
+        self._final, self._prompts, self._chosen, self._shuffle = int(final), prompts, chosen, shuffle_slots
         has_goals = hindsight != "none" and any(f.role == "goal" for f in self.spec)
+        padded = scattered or self._tail > 0 or (short == "pad" and bool((self._lengths < length).any()))
         stays = not padded and not goal_frames and not has_goals
         self._on_disk = store.place == "mmap" and self.device.type == "cpu" and stays
 
         room = np.maximum(self._lengths + self._tail, length) if padded else self._lengths
         self._begins = store.ends[chosen] - self._lengths if self._on_disk else np.cumsum(room) - room
         self._table = self._windows(stride)
+        self._scattered = ScatteredRows(store, chosen, found, self._on_device, final) if scattered else None
         if self.num_windows == 0:
             raise DataError(
                 f"no window of {length} steps is left in {len(chosen)} episodes of at most {self._lengths.max(initial=0)} "
@@ -111,6 +128,10 @@ class WindowSampler:
         self._known = None if recorded.all() else torch.from_numpy(recorded).to(self.device)
         whole = np.array_equal(chosen, np.arange(store.num_episodes))
         self._views: dict[str, Tensor] = {}
+        self._goals = FutureGoals(store, chosen, found, goal_frames, goal_drop, self._on_device) if goal_frames else None
+        self._tokens: TokenGoals | None = None
+        if scattered:
+            return
         for (factor, parent, columns), has in zip(found, recorded.T, strict=True):
             if factor.role == "goal" and has_goals:
                 continue
@@ -121,8 +142,8 @@ class WindowSampler:
             if padded:
                 resident = _spread(resident, self._begins, self._lengths, int(room.sum()))
             self._views[factor.name] = _every_window(resident, length)
-        self._goals = FutureGoals(store, chosen, found, goal_frames, goal_drop, self._on_device) if goal_frames else None
-        self._tokens = TokenGoals(self.spec, hindsight, length, reach, self._views) if has_goals else None
+        if has_goals:
+            self._tokens = TokenGoals(self.spec, hindsight, length, reach, self._views)
 
     def with_seed(self, seed: int) -> WindowSampler:
         """The same windows, in the same memory, in another order."""
@@ -179,7 +200,13 @@ class WindowSampler:
 
     def _gather(self, table: _Table, index: np.ndarray, random: np.random.Generator) -> Window:
         """The windows at these places of the table; ``random`` draws their goals, if they have any."""
-        window = self._recorded(table, index)
+        if self._scattered is not None:
+            _, start, _, episode = table.places.take(index, axis=1)
+            window = self._scattered.window(start, episode, self._history, self.device)
+            if self._shuffle != "none":
+                window = shuffled(window, self.spec, random, self._shuffle == "observation")
+        else:
+            window = self._recorded(table, index)
         if self._goals is not None:
             _, start, _, episode = table.places.take(index, axis=1)
             goals, shown = self._goals.draw(random, episode, start + self._history)
@@ -192,6 +219,9 @@ class WindowSampler:
             known = torch.ones(shape, dtype=torch.bool, device=self.device) if window.known is None else window.known.clone()
             known[:, -self._tail :, [i for i, f in enumerate(self.spec) if f.role == "action"]] = False
             window = replace(window, known=known)
+        if self._prompts is not None:
+            episodes = self._chosen[table.places[3].take(index)]
+            window = replace(window, prompt=self._prompts(episodes, random).to(self.device))
         return window
 
     def _with_goals(self, window: Window, goals: Mapping[str, Tensor], shown: Tensor) -> Window:
@@ -223,14 +253,14 @@ class WindowSampler:
 
     def _on_device(self, factor: Factor, values: np.ndarray | Tensor) -> Tensor:
         """Recorded values ``(..., *shape)`` in model units, type and place."""
-        dtype = torch.int64 if factor.kind == "discrete" else torch.float32
+        dtype = {"discrete": torch.int64, "image": torch.uint8, "objects": torch.uint8}.get(factor.kind, torch.float32)
         tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
         tensor = tensor.to(self.device, dtype)
-        return tensor if self._normaliser is None else self._normaliser.apply(factor.name, tensor)
+        return tensor if self._normaliser is None or dtype == torch.uint8 else self._normaliser.apply(factor.name, tensor)
 
     def _windows(self, stride: int) -> _Table:
         """Where each window starts."""
-        reach = self._lengths + self._tail
+        reach = self._lengths + self._tail + self._final
         starts = reach - self._history + (0 if self._legacy else 1)
         count = -(-starts // stride)
         if (reach < self._history).any():
@@ -247,7 +277,7 @@ class WindowSampler:
         count = count[used]
         first = np.cumsum(count) - count
         start = (np.arange(count.sum()) - np.repeat(first, count)) * stride
-        valid = np.minimum(np.repeat(self._lengths[used], count) - start, self._history)
+        valid = np.minimum(np.repeat(self._lengths[used] + self._final, count) - start, self._history)
         weight = np.cumsum(self._lengths[used] if self._by == "length" else np.ones(len(used)))
         return _Table(
             places=np.stack([np.repeat(self._begins[used], count) + start, start, valid, np.repeat(used, count)]),

@@ -19,6 +19,8 @@ from maskbench.trajectory import Episode, EpisodeRecord, TrajectorySpec
 if TYPE_CHECKING:
     import gymnasium
 
+    from maskbench.prompt import Prompt
+
 #: Values of the state factors: name -> array, with one leading axis per batch where batched.
 Observation = Mapping[str, np.ndarray]
 
@@ -83,6 +85,10 @@ class BatchEnv(ABC):
     @abstractmethod
     def render(self, slot: int) -> np.ndarray:
         """Picture ``(H, W, 3)`` uint8 of one slot."""
+
+    def prompts(self, slots: Sequence[int]) -> Sequence[Prompt] | None:
+        """What running episodes are asked for, where the family has instructions."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - most environments hold nothing
         """Frees simulators and renderers."""
@@ -165,6 +171,14 @@ class Environment(ABC):
         """What this environment pays for steps for which the published task paid ``rewards`` ``(n, 1)``, as imported data
         holds them. Families with an option that replaces the reward override this."""
         return rewards
+
+    def task_of(self, env_seed: int) -> str:
+        """The task of the episode that a seed begins, for families of several."""
+        return self.name
+
+    def import_options(self, format: str) -> Mapping[str, Any]:
+        """How data of a foreign format are to be read so that they fit: arguments of its importer."""
+        return {}
 
     def floor(
         self, values: Mapping[str, np.ndarray], visible: np.ndarray, predict: np.ndarray, factors: Sequence[str]

@@ -12,7 +12,7 @@ from maskbench.trajectory import TrajectorySpec
 
 
 def observation_space(spec: TrajectorySpec) -> gymnasium.spaces.Dict:
-    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, ``Text``, bytes, or an unbounded ``Box`` of its shape."""
+    """``Dict`` of the state factors of ``spec``: ``Discrete(classes)``, ``Text``, bytes, or an unbounded ``Box``."""
     spaces: dict[str, gymnasium.Space[Any]] = {}
     for factor in spec.with_role("state"):
         if factor.kind == "text":

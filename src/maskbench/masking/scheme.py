@@ -8,16 +8,42 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
 
 from maskbench.tokens.layout import Attend, TokenLayout
+from maskbench.tokens.prompt import WORD, PromptTokens
 from maskbench.trajectory import Window
 
 #: Which returns-to-go training shows: none, the first of the window or every one; in all rows, or in half of them.
 Returns = Literal["none", "first_half", "first", "all_half", "all"]
+
+
+@dataclass(frozen=True)
+class PromptMask:
+    """Which tokens of ``B`` prompts are visible, drawn before the prompts are known.
+
+    words, images: ``(B,)`` bool: whether any word (the closing one included), any picture is.
+    groups:        ``(B, G)`` bool: whether the words and pictures are one by one, in the order of the prompt, or None for all;
+                   those beyond the last are.
+    """
+
+    words: Tensor
+    images: Tensor
+    groups: Tensor | None = None
+
+    def rows(self, index: Any) -> PromptMask:
+        return PromptMask(self.words[index], self.images[index], None if self.groups is None else self.groups[index])
+
+    def keep(self, prompt: PromptTokens) -> Tensor:
+        """``(B, P)`` bool: visible tokens of these prompts."""
+        kept = torch.where(prompt.kind == WORD, self.words[:, None], self.images[:, None]) & prompt.valid
+        if self.groups is None:
+            return kept
+        inside = prompt.group.clamp(max=self.groups.shape[1] - 1)
+        return kept & (self.groups.gather(1, inside) | (prompt.group >= self.groups.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -30,6 +56,7 @@ class MaskSet:
     max_visible: upper bound of visible tokens in any row where the scheme knows it without looking; autoencoders then
              need no synchronisation to size their input.
     even:    every row shows exactly ``max_visible`` tokens, so that attention needs no mask.
+    prompt:  which tokens of the prompts are given as input, or None for all of them (``masking.prompt``).
     """
 
     visible: Tensor
@@ -37,6 +64,12 @@ class MaskSet:
     attend: Attend = "bidirectional"
     max_visible: int | None = None
     even: bool = False
+    prompt: PromptMask | None = None
+
+    def rows(self, index: Any) -> MaskSet:
+        """The same masks for some rows of the batch."""
+        prompt = None if self.prompt is None else self.prompt.rows(index)
+        return MaskSet(self.visible[index], self.predict[index], self.attend, self.max_visible, prompt=prompt)
 
     def within(self, window: Window) -> MaskSet:
         """Hides padding and cells that an episode lacks, and asks nothing of them."""

@@ -89,7 +89,7 @@ class ModelPolicy:
         self.device = next(model.parameters()).device
         self.actions = [f for f in self.layout.spec.with_role("action") if f.name in model.outputs]
         k = self.layout.length
-        self.cells: dict[str, Tensor] = {f.name: _blank(f, num_slots, k, self.device) for f in self.layout.spec}
+        self.cells: dict[str, Tensor] = {f.name: _blank(self._observed(f), num_slots, k, self.device) for f in self.layout.spec}
         self.wanted_at = torch.full((num_slots, 0), -1, dtype=torch.long, device=self.device)
         self.wanted_states: dict[str, Tensor] = {f.name: _blank(f, num_slots, 0, self.device) for f in self._states}
         self.lead = goal_frames
@@ -104,7 +104,11 @@ class ModelPolicy:
 
     @property
     def _states(self) -> tuple[Factor, ...]:
-        return self.layout.spec.with_role("state")
+        return tuple(self._observed(f) for f in self.layout.spec.with_role("state"))
+
+    def _observed(self, f: Factor) -> Factor:
+        """The factor as the environment shows it: more objects may lie there than in training."""
+        return self.spec[f.name] if f.kind == "objects" else f
 
     def reset(self, slots: np.ndarray, rows: Sequence[PlanRow]) -> None:
         """Starts an episode in each slot; its noise comes from the row's policy seed alone."""
@@ -180,6 +184,8 @@ class ModelPolicy:
         """Values of the factor that ``f`` is (a part of), ``(n, ...)``, to model units."""
         if f.kind == "discrete":
             return value.long().to(self.device)
+        if f.kind in ("image", "objects"):
+            return value.to(self.device)
         part = value.float()[..., part_slice(self.spec[f.parent], f.name)]
         return self.scaling.apply(f.name, part.to(self.device))
 
@@ -348,4 +354,5 @@ class ModelPolicy:
 
 def _blank(f: Factor, num_slots: int, length: int, device: torch.device) -> Tensor:
     shape = (num_slots, length) if f.kind == "discrete" else (num_slots, length, *f.shape)
-    return torch.zeros(shape, dtype=torch.long if f.kind == "discrete" else torch.float32, device=device)
+    dtypes = {"discrete": torch.long, "image": torch.uint8, "objects": torch.uint8}
+    return torch.zeros(shape, dtype=dtypes.get(f.kind, torch.float32), device=device)

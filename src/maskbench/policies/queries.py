@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from maskbench.errors import ConfigError, did_you_mean
+from maskbench.masking.prompt import PromptRule
 from maskbench.masking.scheme import MaskSet, Returns, cells
 from maskbench.masking.tasks import NamedTask
 from maskbench.models.heads.sampling import Sampling
@@ -47,6 +48,8 @@ class Query:
              ``action_update_every`` does.
     action_batch: independent draws at every step, of which one, chosen at random, is played: the same distribution as one
              draw, but all of them can be looked at (``ModelPolicy.cloud``).
+    perturb, prompt: how instructions are changed, and what is shown of them (``tokens.perturb``, ``masking.prompt``).
+    shuffle_slots: permutes the objects of every observation.
     """
 
     name: str = "bc"
@@ -61,6 +64,9 @@ class Query:
     commit_steps: int = 1
     commit_legacy: bool = False
     action_batch: int = 1
+    perturb: tuple[str, ...] = ()
+    prompt: PromptRule = field(default_factory=PromptRule)
+    shuffle_slots: bool = False
 
     def __post_init__(self) -> None:
         if self.name not in QUERIES:

@@ -9,6 +9,7 @@ import numpy as np
 
 from maskbench.envs.base import Observation
 from maskbench.errors import ConfigError
+from maskbench.prompt import Prompt
 from maskbench.rollout.plan import PlanRow
 from maskbench.trajectory import Factor
 
@@ -38,6 +39,14 @@ class Annotated(Protocol):
 
     def notes(self, slots: np.ndarray) -> Sequence[str]:
         """One text a slot about the actions just given."""
+
+
+@runtime_checkable
+class Instructed(Protocol):
+    """A policy that acts on instructions."""
+
+    def instruct(self, slots: np.ndarray, prompts: Sequence[Prompt]) -> None:
+        """What the episodes that have just been reset in ``slots`` are asked for; empty where the family has no prompts."""
 
 
 class _Memoryless:

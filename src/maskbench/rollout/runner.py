@@ -12,7 +12,7 @@ from maskbench.envs.base import Environment, Observation
 from maskbench.errors import ConfigError, EnvError
 from maskbench.rollout.invariant import batch_invariant
 from maskbench.rollout.plan import EpisodePlan, PlanRow
-from maskbench.rollout.policy import Annotated, Policy
+from maskbench.rollout.policy import Annotated, Instructed, Policy
 from maskbench.trajectory import EpisodeRecord
 
 PolicyFactory = Callable[[], Policy]
@@ -164,6 +164,9 @@ def play(
                 began_rows = [row for _, row in began]
                 first = batch.reset(slots.tolist(), [r.env_seed for r in began_rows], [r.start for r in began_rows])
                 policy.reset(slots, began_rows)
+                if isinstance(policy, Instructed):
+                    with careful():
+                        policy.instruct(slots, batch.prompts(slots.tolist()) or ())
                 _store(states, first, slots, batch.num_slots)
                 for slot, row in began:
                     if row.row in frames:

@@ -71,7 +71,7 @@ class TaskBank:
         for name, scheme in schemes.items():
             key = seed * _STREAMS + (list(TASKS).index(name) % _STREAMS if name in TASKS else 0)
             generator = Generator(next(iter(window.values.values())).device).manual_seed(key)
-            masks[name] = scheme.sample(generator, window.batch, layout).within(window)
+            masks[name] = scheme.sample(generator, window.batch, layout.with_length(window.length)).within(window)
         return cls(window, masks)
 
     def losses(self, model: nn.Module, objective: Objective, chunk: int = 512) -> list[TaskLoss]:
@@ -90,7 +90,7 @@ class TaskBank:
         layout = unwrap(model).layout
         summed, counts, names = [], [], []
         for rows in torch.arange(self.window.batch).split(chunk):
-            part = MaskSet(masks.visible[rows], masks.predict[rows], masks.attend)
+            part = replace(masks.rows(rows), max_visible=None)
             terms, asked = objective.cells(model, self.window.rows(rows), part)
             names = list(terms)
             cells = [asked[:, :, layout.column(n)] for n in names]

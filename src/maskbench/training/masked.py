@@ -106,7 +106,7 @@ class MaskedProblem:
         self.data_seconds += time.perf_counter() - began
         device = next(iter(window.values.values())).device
         generator = step_generator(self.seed, step, rank, device)
-        return window, self.scheme.sample(generator, window.batch, layout, step)
+        return window, self.scheme.sample(generator, window.batch, layout.with_length(window.length), step)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Losses on the bank: ``loss`` under the training scheme, ``<task>/<factor>`` under each named task."""

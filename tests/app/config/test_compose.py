@@ -52,9 +52,12 @@ PARTNERS = {
     "goal_gpt": ["masking=goal_gpt"],
     "goal_mlp": ["env=walker", "masking=goal_mlp"],
     "goal_observation": ["masking=goal_gpt"],
+    "cross": ["masking=vima", "env=tabletop"],
+    "state_action": ["masking=vima", "env=tabletop"],
+    "poses": ["masking=vima", "env=tabletop"],
 }
-#: Masking schemes for environments of numbers alone.
-NUMERIC = {"goal_mlp": ["env=walker"]}
+#: What schemes need beside them: environments of numbers alone, or with instructions.
+WORLDS = {"vima": "tabletop", "goal_mlp": "walker"}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda x: x)
@@ -64,7 +67,8 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
     if group == "dataset" and option != "doorkey":
         partners = [f"env={option}"]
     else:
-        partners = PARTNERS.get(option, []) if group != "masking" else NUMERIC.get(option, [])
+        world = WORLDS.get(option) or WORLDS.get(option.split("_")[0])
+        partners = PARTNERS.get(option, []) if group != "masking" else [f"env={world}"] if world else []
     load("train", [f"{group}={option}", *partners])
 
 

@@ -21,7 +21,7 @@ PAIRWISE = ("goal", "forward_dynamics", "inverse_dynamics", "inverse_dynamics_ac
 #: Tasks whose index cannot be the window's last, or its last but one.
 NEVER_AT = {"last": PAIRWISE, "second_last": ("forward_dynamics",)}
 #: Heads of continuous factors.
-NUMERIC_HEADS = ("auto", "mse", "gaussian", "mdn", "bins", "vq", "uniform_bins", "given_bins")
+NUMERIC_HEADS = ("auto", "mse", "gaussian", "mdn", "bins", "vq", "uniform_bins", "given_bins", "poses")
 
 
 def check(config: Any) -> None:

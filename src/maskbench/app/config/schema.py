@@ -6,13 +6,13 @@ Fields have no defaults here: the YAML files are the only place where values are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskbench.app.config.decode import Bound
-from maskbench.app.config.schema_data import Dataset, Tokens
+from maskbench.app.config.schema_data import Change, Dataset, Tokens
 from maskbench.app.config.schema_env import EnvNode
-from maskbench.app.config.schema_masking import Masking, TaskName
+from maskbench.app.config.schema_masking import Masking, PromptRule, TaskName
 from maskbench.app.config.schema_model import Head, LoadedModel, ModelNode
 
 Count = Annotated[int, Bound(least=1)]
@@ -169,6 +169,9 @@ class Query:
     #: Of ``prompt``: timesteps that are shown, and steps to go on for.
     context: Count = 5
     forecast: Count = 20
+    perturb: tuple[Change, ...] = ()
+    prompt: PromptRule = field(default_factory=PromptRule)
+    shuffle_slots: bool = False
 
 
 @dataclass(frozen=True)

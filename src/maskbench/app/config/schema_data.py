@@ -57,6 +57,8 @@ class Sampling:
     goal_drop: Annotated[float, Bound(least=0, below=1)] = 0.1
     hindsight: Literal["none", "last", "random", "ahead"] = "none"
     reach: Annotated[int, Bound(least=2)] = 64
+    final: bool = False
+    shuffle_slots: Literal["none", "episode", "observation"] = "none"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,22 @@ class Unlabelled:
     seed: Annotated[int, Bound(least=0)]
     keep: bool
     ratio: Count | None
+
+
+#: Changes to instructions (``maskbench.tokens.perturb``).
+Change = Literal[
+    "noop",
+    "reworded",
+    "gobbledygook_word",
+    "gobbledygook_tokens",
+    "swapped_words",
+    "unknown_words",
+    "textual",
+    "textual_no_noun",
+    "textual_no_texture",
+    "textual_generic_noun",
+    "different_instruction",
+]
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,7 @@ class Dataset:
     tasks: tuple[str, ...] = ()
     qualities: tuple[Literal["expert", "sup", "semi", "unsup"], ...] = ()
     limit: Count | None = None
+    perturb: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)

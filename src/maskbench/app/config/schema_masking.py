@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from maskbench.app.config.decode import Bound
@@ -210,6 +210,16 @@ class Mixture(SchemeNode):
 
 
 @dataclass(frozen=True)
+class PromptRule:
+    """Probabilities with which parts of prompts are shown (``maskbench.masking.prompt``)."""
+
+    text: Probability = 1.0
+    visual: Probability = 1.0
+    both: Probability = 1.0
+    group: Probability = 1.0
+
+
+@dataclass(frozen=True)
 class Masking:
     """What is hidden in training, which tasks validation asks, and how factor losses are weighed.
 
@@ -221,3 +231,4 @@ class Masking:
     weights: Mapping[str, Weight]
     reduction: Literal["factor", "pooled"]
     returns: Literal["none", "all", "first", "all_half", "keep_half", "first_half"] | None = None
+    prompt: PromptRule = field(default_factory=PromptRule)

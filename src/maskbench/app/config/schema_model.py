@@ -136,6 +136,63 @@ class LSTM(ModelNode):
 
 
 @dataclass(frozen=True)
+class Sight(Node):
+    """How pictures become tokens (``maskbench.models.sight``)."""
+
+    target: ClassVar[str] = "maskbench.models.sight.SightOptions"
+
+    kind: Literal["objects", "patches", "perceiver", "single"] = "objects"
+    eye: Literal["vit", "conv"] = "vit"
+    width: Size = 96
+    layers: Size = 2
+    n_head: Size = 4
+    patch: Size = 16
+    features: Size = 96
+    waves: Annotated[int, Bound(least=0)] = 7
+
+
+@dataclass(frozen=True)
+class Text(Node):
+    """How the words of prompts are encoded (``maskbench.models.prompts``)."""
+
+    target: ClassVar[str] = "maskbench.models.prompts.TextOptions"
+
+    kind: Literal["tiny_t5", "bow", "t5"] = "tiny_t5"
+    width: Size = 128
+    layers: Size = 2
+    n_head: Size = 4
+    dropout: Dropout = 0.1
+    path: str | None = None
+    train_last: Annotated[int, Bound(least=0)] | None = 2
+
+
+@dataclass(frozen=True)
+class CrossDecoder(ModelNode):
+    """Decoder that is asked by a prompt: VIMA and its baselines."""
+
+    target: ClassVar[str] = "maskbench.models.cross.CrossDecoder"
+    attention: ClassVar[tuple[str, ...]] = ("causal", "bidirectional")
+
+    n_layer: Size = 2
+    n_head: Size = 4
+    n_embd: Size = 128
+    cross_heads: Size | None = None
+    size: Literal["2M", "4M", "9M", "20M", "43M", "92M", "200M"] | None = None
+    dropout: Dropout = 0.1
+    conditioning: Literal["cross", "causal", "prefix"] = "cross"
+    sight: Sight | None = None
+    text: Text | None = None
+    prompt_hidden: Size = 128
+    prompt_length: Size = 256
+    history_length: Size = 512
+    action_width: Size = 64
+    groups: Literal["token", "group"] = "token"
+    readout: Literal["valid", "last"] = "valid"
+    null_token: bool = True
+    pad_pictures: bool = False
+
+
+@dataclass(frozen=True)
 class LoadedModel:
     """``eval.py`` and ``run_on_env.py``: the run folder to load, and which of its checkpoints."""
 
@@ -164,10 +221,22 @@ class Codes:
 
 
 @dataclass(frozen=True)
+class Poses:
+    """Classes of poses (``maskbench.models.heads.poses``)."""
+
+    rule: Literal["centred", "vima"] = "centred"
+    rotation: Literal["quat", "yaw"] = "quat"
+    canonical: bool = True
+    hidden: Size = 128
+    reduction: Literal["parts", "axes"] = "parts"
+    smooth: Annotated[float, Bound(least=0)] = 0.0
+
+
+@dataclass(frozen=True)
 class HeadSpec:
     """Distribution over one role's cells and how its parameters are trained."""
 
-    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins"]
+    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins", "poses"]
     target: Literal["raw", "l2", "standard"]
     tanh: bool
     focal_gamma: Annotated[float, Bound(least=0)]
@@ -180,6 +249,7 @@ class HeadSpec:
     standardise_bins: bool = False
     std_floor: Annotated[float, Bound(above=0)] = 0.01
     vq: Codes = field(default_factory=Codes)
+    poses: Poses = field(default_factory=Poses)
 
 
 @dataclass(frozen=True)

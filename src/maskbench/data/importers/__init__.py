@@ -19,8 +19,9 @@ def importers() -> dict[str, Importer]:
     from maskbench.data.importers.d4rl import D4rlImporter
     from maskbench.data.importers.maskdp import MaskdpImporter
     from maskbench.data.importers.minari import MinariImporter
+    from maskbench.data.importers.vima import VimaImporter
 
-    known: tuple[Importer, ...] = (MaskdpImporter(), BetImporter(), MinariImporter(), D4rlImporter())
+    known: tuple[Importer, ...] = (VimaImporter(), MaskdpImporter(), BetImporter(), MinariImporter(), D4rlImporter())
     return {i.format: i for i in known}
 
 

@@ -63,6 +63,10 @@ class DMControl(Environment):
         others = [Simulator(self.body, first.model) for _ in range(num_slots - 1)]
         return LoopedBatch([DMControlEnv(self, simulator) for simulator in (first, *others)])
 
+    def import_options(self, format: str) -> dict[str, Any]:
+        """Trees of the release hold several bodies: this one's episodes alone are read."""
+        return {"domain": self.domain} if format == "maskdp" else {}
+
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
         self, episodes: int, seed: int, colour: float = 1.0, scale: float = 1.0
     ) -> Iterator[Episode]:

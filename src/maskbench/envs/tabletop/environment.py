@@ -129,6 +129,14 @@ class Tabletop(Environment):
             overrides={"sampler": self.rearrange},
         )
 
+    def import_options(self, format: str) -> Mapping[str, Any]:
+        """Released trajectories are cut into what this environment observes; their spawn order is arranged alike."""
+        if format != "vima":
+            return {}
+        if self.observe == "features":
+            raise ConfigError("released trajectories hold pictures: choose env.observe=objects or env.observe=pictures")
+        return {"observe": self.observe, "slots": self.slots, "order": self.order}
+
     def task_of(self, env_seed: int) -> str:
         """The task of the episode that a seed begins."""
         return self.tasks[env_seed % len(self.tasks)]

@@ -13,6 +13,7 @@ from maskbench.models.heads.bins import BinsHead
 from maskbench.models.heads.categorical import CategoricalHead
 from maskbench.models.heads.codes import CodesHead, CodesOptions
 from maskbench.models.heads.mixture import MixtureHead
+from maskbench.models.heads.poses import BoxesHead, PosesHead, PosesOptions
 from maskbench.models.heads.regression import GaussianHead, RegressionHead, Target
 from maskbench.tokens.codecs import BinCodec, GivenBins, UniformBins
 from maskbench.trajectory import Factor, TrajectorySpec
@@ -20,6 +21,7 @@ from maskbench.trajectory import Factor, TrajectorySpec
 __all__ = [
     "BinnedHead",
     "BinsHead",
+    "BoxesHead",
     "CategoricalHead",
     "CodesHead",
     "CodesOptions",
@@ -27,6 +29,8 @@ __all__ = [
     "Head",
     "HeadChoice",
     "MixtureHead",
+    "PosesHead",
+    "PosesOptions",
     "RegressionHead",
     "build_head",
     "build_heads",
@@ -42,10 +46,10 @@ class HeadChoice:
           factor are ``categorical`` with its focal weight: classes are bins already. ``uniform_bins`` (``num_bins`` between the
           least and greatest training value) and ``given_bins`` (``values``) make every dimension of a continuous factor a
           class, in its input as in its prediction (MTM). ``mdn`` is a mixture of ``num_bins`` Gaussians, ``vq`` VQ-BeT's codes
-          and offsets.
+          and offsets, ``poses`` one class an axis of two poses (VIMA). Factors of objects always predict boxes.
     """
 
-    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins"] = "auto"
+    kind: Literal["auto", "mse", "gaussian", "mdn", "categorical", "bins", "vq", "uniform_bins", "given_bins", "poses"] = "auto"
     target: Target = "raw"
     tanh: bool = False
     std: float | None = None
@@ -57,12 +61,17 @@ class HeadChoice:
     standardise_bins: bool = False
     std_floor: float = 0.01
     vq: CodesOptions = field(default_factory=CodesOptions)
+    poses: PosesOptions = field(default_factory=PosesOptions)
 
 
 def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "linear", bias: bool = True) -> Head:
     """The head of one factor. Raises ConfigError where the kinds do not fit."""
+    if factor.kind == "objects":
+        return BoxesHead(factor, n_embd)
+    if factor.kind == "image":
+        raise ConfigError(f"pictures ('{factor.name}') are read, never predicted: set masking.weights.{factor.name}=0")
     if factor.kind == "discrete":
-        if choice.kind in ("mse", "gaussian", "mdn", "uniform_bins", "given_bins"):
+        if choice.kind in ("mse", "gaussian", "mdn", "uniform_bins", "given_bins", "poses"):
             raise ConfigError(f"factor '{factor.name}' is discrete: its head must be 'categorical', not '{choice.kind}'")
         return CategoricalHead(factor, n_embd, net, choice.focal_gamma if choice.kind in ("bins", "vq") else 0.0, bias)
     if choice.kind == "categorical":
@@ -70,6 +79,8 @@ def build_head(factor: Factor, n_embd: int, choice: HeadChoice, net: Net = "line
     if choice.kind == "bins":
         weights = (choice.focal_gamma, choice.offset_scale, choice.predict_offsets)
         return BinsHead(factor, n_embd, net, choice.num_bins, *weights, bias=False, standardise=choice.standardise_bins)
+    if choice.kind == "poses":
+        return PosesHead(factor, n_embd, choice.poses)
     if choice.kind == "vq":
         return CodesHead(factor, n_embd, choice.vq, choice.focal_gamma, choice.offset_scale, choice.predict_offsets)
     if choice.kind == "mdn":
