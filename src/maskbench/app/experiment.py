@@ -73,8 +73,8 @@ class Model:
     def policy(
         self, query: Query, num_slots: int, environment: Environment | None = None, timesteps: int | None = None
     ) -> ModelPolicy:
-        """The model acting. Windows have ``timesteps``, as many as the question needs, where its positions allow others
-        than those of its training. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
+        """The model acting. Windows have ``timesteps``, as many as the question needs, where its positions allow others than
+        those of its training. Raises ConfigError naming the queries that it can answer where it cannot answer this one."""
         environment = environment or self.environment
         limit = self.network.max_timesteps
         if limit is not None and environment.horizon > limit:
