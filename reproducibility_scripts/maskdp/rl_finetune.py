@@ -45,15 +45,15 @@ def runs(mode: study.Mode, task: str, data: Path, root: Path, protocol: str, see
         preset = f"paper=maskdp/{'pretrain' if trunk == 'MaskDP' else masking}" if mode == "full" else f"masking={masking}"
         found[f"pretrained/{trunk}"] = [preset, *where, "evaluation.rollout=[]"]
         freeze = "as_published" if protocol == "code" else "none"
-        shared = [PRESETS[mode][1], *where, "dataset.qualities=[unsup]", f"agent.freeze={freeze}"]
+        shared = [PRESETS[mode][1], *where, "dataset.qualities=[unsup]", f"rl.freeze={freeze}"]
         if trunk == "GPT":  # paper=maskdp/rl* choose masking=maskdp; the trunk comes from the loaded run or from here
-            shared += [f"masking={masking}", "agent=td3"]
+            shared += [f"masking={masking}", "rl=td3"]
         size = SIZES[trunk] if mode == "full" else []
         for s in range(seeds):
             line = [*shared, f"experiment.seed={s}"]
             found[f"{trunk} pretrained/{s}"] = [*line, f"model.load_dir={root / 'pretrained' / trunk}"]
             found[f"{trunk} new/{s}"] = [*line, *size]
-            found[f"{trunk} orthogonal/{s}"] = [*line, *size, "agent.init=orthogonal"]
+            found[f"{trunk} orthogonal/{s}"] = [*line, *size, "rl.init=orthogonal"]
     return found
 
 

@@ -68,7 +68,7 @@ def test_an_agent_starts_from_a_pretrained_trunk_and_leaves_its_curve(root: Path
     OmegaConf.save(composed(f"experiment.data_root={root}", *overrides), run / ".hydra" / "config.yaml")
     train.run(settings(root, *overrides), run)
     folder = tmp_path / "agent"
-    config = settings(root, f"masking={masking}", "agent=td3", f"model.load_dir={run}", "trainer.ema_decay=null")
+    config = settings(root, f"masking={masking}", "rl=td3", f"model.load_dir={run}", "trainer.ema_decay=null")
     assert train.run(config, folder) is not None
     curve = read(folder / "evaluation" / "returns.csv")
     assert [row["step"] for row in curve] == ["0", "2", "4"]

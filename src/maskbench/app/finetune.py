@@ -1,4 +1,4 @@
-"""``train.py agent=td3``: offline RL on the trunk of a pretrained or new model, judged by episodes (MaskDP spec 3.4)."""
+"""``train.py rl=td3``: offline RL on the trunk of a pretrained or new model, judged by episodes (MaskDP spec 3.4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from maskbench.app.acting import judged
-from maskbench.app.config.schema import Agent, TrainConfig
+from maskbench.app.config.schema import OfflineRL, TrainConfig
 from maskbench.app.experiment import Model, build_model, load_model, saved_with
 from maskbench.data.dataset import Dataset
 from maskbench.data.normalise import Normaliser
@@ -33,7 +33,7 @@ from maskbench.rollout.runner import RolloutRunner
 from maskbench.training import checkpoint
 from maskbench.training.problem import OptimizerFactory, SchedulerFactory
 from maskbench.training.seeding import seed_everything
-from maskbench.training.td3 import TD3, TD3Problem, Transitions
+from maskbench.training.offline_rl import TD3, TD3Problem, Transitions
 from maskbench.training.trainer import Trainer
 from maskbench.trajectory import EpisodeRecord
 
@@ -58,13 +58,12 @@ def finetune(
 
     Rewards are those of ``environment``'s task, computed anew from saved simulator states where the data hold them.
     """
-    agent = _agent(config)
+    s = _settings(config)
     seed_everything(config.experiment.seed)
     start = config.model.load_dir
     trunk = build_model(config, environment, data) if start is None else load_model(start, config.model.which)
-    network = _build(agent, trunk)
-    s = agent
-    settings = TD3(s.discount, s.rate, s.noise, s.clip, s.timesteps, s.cloning)
+    network = _build(s, trunk)
+    algorithm = TD3(s.discount, s.rate, s.noise, s.clip, s.timesteps, s.cloning)
     device = trainer.fabric.device
     pieces = transitions(environment, data, trunk.normaliser)
     batches = Transitions(*pieces, s.timesteps, config.experiment.seed, device)
@@ -83,7 +82,7 @@ def finetune(
         returns = [r.episode_return for r in play(acting(found), plan)]
         return {"return": float(np.mean(returns)), "return_sd": float(np.std(returns))}
 
-    problem = TD3Problem(batches, settings, config.experiment.batch_size, evaluate)
+    problem = TD3Problem(batches, algorithm, config.experiment.batch_size, evaluate)
     count = sum(p.numel() for p in network.parameters())
     where = "pretrained" if start is not None else "new"
     console.print(f"{type(trunk.network).__name__}, {where}; actor and critic {count:,} parameters; {run_dir}", soft_wrap=True)
@@ -103,14 +102,14 @@ def finetune(
     return result.best_loss
 
 
-def _agent(config: TrainConfig) -> Agent:
-    if config.agent is None:
-        raise ConfigError("agent: choose one, e.g. agent=td3")
-    return config.agent
+def _settings(config: TrainConfig) -> OfflineRL:
+    if config.rl is None:
+        raise ConfigError("rl: choose one, e.g. rl=td3")
+    return config.rl
 
 
-def _build(agent: Agent, trunk: Model) -> ActorCritic:
-    return ActorCritic(trunk.network, agent.attend, agent.target, agent.init, agent.freeze, agent.placed)
+def _build(rl: OfflineRL, trunk: Model) -> ActorCritic:
+    return ActorCritic(trunk.network, rl.attend, rl.target, rl.init, rl.freeze, rl.placed)
 
 
 def transitions(

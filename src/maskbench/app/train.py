@@ -64,7 +64,7 @@ def run(config: TrainConfig, run_dir: Path) -> float | None:
         start = config if config.model.load_dir is None else _started_from(config, config.model.load_dir, 0, 1)
         return _run_once(start, run_dir, world, console)
     children = [(_seed_config(config, i), _seed_folder(config, run_dir, i)) for i in seeds]
-    together = len(seeds) > 1 and config.trainer.stack_seeds and config.agent is None
+    together = len(seeds) > 1 and config.trainer.stack_seeds and config.rl is None
     stacked = _stack(config, children, world, console) if together else None
     losses = stacked or [_run_once(child, folder, world, console) for child, folder in children]
     if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -143,7 +143,7 @@ def _loop(config: TrainConfig, steps: int) -> tuple[Trainer, OptimizerFactory, S
 
 
 def _run_once(config: TrainConfig, run_dir: Path, world: _World, console: Console) -> float | None:
-    if config.agent is not None:
+    if config.rl is not None:
         loop = _loop(config, config.experiment.num_steps)
         return finetune(config, run_dir, world.environment, world.data, *loop, console)
     t = _prepare(config, run_dir, world)

@@ -37,7 +37,7 @@ EXTRAS = {
 }
 
 #: Groups that may select nothing.
-OPTIONAL_GROUPS = ("paper", "debug", "tuned", "agent")
+OPTIONAL_GROUPS = ("paper", "debug", "tuned", "rl")
 
 
 @dataclass(frozen=True)

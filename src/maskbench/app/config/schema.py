@@ -198,9 +198,9 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Agent:
-    """Reinforcement learning on a model's trunk instead of masked training: the ``agent`` group
-    (``maskbench.models.actor_critic``, ``maskbench.training.td3``)."""
+class OfflineRL:
+    """Reinforcement learning on a model's trunk instead of masked training: the ``rl`` group
+    (``maskbench.models.actor_critic``, ``maskbench.training.offline_rl``)."""
 
     name: Literal["td3"]
     timesteps: Count
@@ -340,7 +340,7 @@ class TrainConfig:
     metrics: Metrics = _METRICS
     text: TextTraining = TextTraining()
     protocol: Protocol = FAIR
-    agent: Agent | None = None
+    rl: OfflineRL | None = None
 
 
 @dataclass(frozen=True)
