@@ -18,6 +18,7 @@ DATA_SIDE = ("trajectory", "prompt", "data", "text", "tokens", "masking", "model
 ROOMS: dict[str, set[str]] = {room: set(DATA_SIDE[:i]) for i, room in enumerate(DATA_SIDE)} | {
     "errors": set(),
     "envs": {"trajectory", "prompt"},
+    "collect": {"trajectory", "data", "envs", "training"},
     "rollout": {"trajectory", "prompt", "envs"},
     "policies": {*DATA_SIDE[:-1], "envs", "rollout.policy", "rollout.plan"},
     "reports": {"trajectory"},

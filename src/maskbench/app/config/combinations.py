@@ -9,7 +9,7 @@ from typing import Any
 
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import has_checkpoint, saved_config, start_of_seed
-from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema import CollectConfig, EvalConfig, Query, RolloutConfig, TrainConfig
 from maskbench.app.config.schema_env import Carla
 from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder
@@ -360,4 +360,5 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         one_thing_is_asked,
     ],
     RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete],
+    CollectConfig: [],  # the environment knows its tasks
 }

@@ -1,4 +1,4 @@
-"""Root schemas of ``train.yaml``, ``eval.yaml`` and ``run_on_env.yaml``, and the groups without a target.
+"""Root schemas of ``train.yaml``, ``eval.yaml`` and ``run_on_env.yaml`` (``collect.yaml`` has its own module), and the groups without a target.
 
 Fields have no defaults here: the YAML files are the only place where values are written.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from maskbench.app.config.decode import Bound
+from maskbench.app.config.schema_collect import CollectConfig
 from maskbench.app.config.schema_data import Dataset, Tokens
 from maskbench.app.config.schema_env import EnvNode
 from maskbench.app.config.schema_masking import Masking, TaskName
@@ -227,7 +228,12 @@ class RolloutConfig:
     metrics: Metrics = _METRICS
 
 
-Config = TrainConfig | EvalConfig | RolloutConfig
+Config = TrainConfig | EvalConfig | RolloutConfig | CollectConfig
 
 #: Schema by command (also the name of its primary YAML file).
-SCHEMAS: dict[str, type[Any]] = {"train": TrainConfig, "eval": EvalConfig, "run_on_env": RolloutConfig}
+SCHEMAS: dict[str, type[Any]] = {
+    "train": TrainConfig,
+    "eval": EvalConfig,
+    "run_on_env": RolloutConfig,
+    "collect": CollectConfig,
+}
