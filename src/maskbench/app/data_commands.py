@@ -107,16 +107,13 @@ def _simulate(path: Path, task: str | None, every: int) -> None:
     console, faults, count, worst, paid = Console(), 0, 0, 0.0, 0.0
     for check in check_tree(path, task=task, every=every):
         count, worst, paid = count + 1, max(worst, check.state), max(paid, check.reward or 0.0)
-        if not check.passed:
+        if check.fault is not None:
             faults += 1
-            console.print(
-                f"{check.file}: {check.off} of {check.rows} observations do not come out again (worst by {check.state:.3g}, row "
-                f"{check.state_row}); rewards differ by up to {check.reward or 0.0:.3g} (row {check.reward_row})"
-            )
+            console.print(f"{check.file}: {check.fault}", soft_wrap=True, highlight=False)
     summary = f"{count} episodes simulated again: observations differ by up to {worst:.3g}, rewards by up to {paid:.3g}"
     if faults:
         raise DataError(f"{path}: {faults} of {summary}")
-    console.print(f"{path}: {summary}")
+    console.print(f"{path}: {summary}", soft_wrap=True)
 
 
 def relabel(path: Path, out: Path, task: str) -> None:
@@ -124,7 +121,8 @@ def relabel(path: Path, out: Path, task: str) -> None:
     from maskbench.collect.relabel import relabel_tree
 
     returns = [total for _, total in relabel_tree(path, out, task)]
-    Console().print(f"{out}: {len(returns)} episodes; as {task} they return {sum(returns) / len(returns):.1f} on average")
+    mean = sum(returns) / len(returns)
+    Console().print(f"{out}: {len(returns)} episodes; as {task} they return {mean:.1f} on average", soft_wrap=True)
 
 
 def show(target: Sequence[str]) -> None:

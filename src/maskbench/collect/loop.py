@@ -7,6 +7,7 @@ replay is the files of the episodes themselves. So a killed run resumes to the v
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class Schedule:
     """How long an agent learns, and when it is judged and saved; all in environment steps.
 
     evaluate_every: between evaluations, of ``evaluation_episodes`` episodes with mean actions decided at every step.
-    stop_return:    mean return at which learning ends before ``num_steps``; None never.
+    stop_return:    evaluated return at which learning ends before ``num_steps``; None never.
     checkpoint_seconds: at least so long between checkpoints, apart from those after an evaluation.
     """
 
@@ -54,6 +55,10 @@ class Schedule:
     stop_return: float | None = None
     checkpoint_seconds: float = 60.0
 
+    def done(self, step: int, best: float | None) -> bool:
+        """Whether enough was learnt; a longer schedule goes on from there."""
+        return step >= self.num_steps or (self.stop_return is not None and best is not None and best >= self.stop_return)
+
 
 @dataclass
 class State:
@@ -63,7 +68,6 @@ class State:
     updates: int = 0
     best: float | None = None
     best_step: int = 0
-    finished: bool = False
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
@@ -79,7 +83,8 @@ def learn(
     learner, horizon = agent.learner, family.horizon
     _check(learner.repeat, learner.nstep, learner.warmup_steps, horizon)
     state = _restored(run_dir, agent)
-    if state.finished:
+    step = state.episode * horizon
+    if schedule.done(step, state.best):
         return state
     replay = Replay(
         max(1, min(learner.capacity, schedule.num_steps) // horizon),
@@ -90,36 +95,28 @@ def learn(
         gamma=learner.gamma,
     )
     _refill(replay, episodes, state.episode, family)
-    env, step = family.make(), state.episode * horizon
+    env, clock, saved = family.make(), _Clock(state), time.monotonic()
     logger = CsvLogger(run_dir, keep_until=step)
     bar = RunProgress(schedule.num_steps, step, enabled=progress, shown=_SHOWN)
-    clock = _Clock(state)
-    saved = time.monotonic()
-    with SignalGuard() as guard:
-        while not state.finished:
+    with SignalGuard() as guard, closing(logger), closing(bar):
+        while not (done := schedule.done(step, state.best)) and not guard.received:
             episode, shown = play(env, family, agent, replay, state, schedule.seed)
             write_maskdp(episodes, [episode], first_index=state.episode)
             replay.add(episode)
             state.episode += 1
             step += horizon
             row = {"train/return": float(episode.values["reward"].sum()), **shown}
-            evaluated = step // schedule.evaluate_every > (step - horizon) // schedule.evaluate_every
-            state.finished = step >= schedule.num_steps
-            best = False
-            if evaluated or state.finished:
-                best = _evaluate(family, agent, schedule, state, step, row)
+            evaluate = step // schedule.evaluate_every > (step - horizon) // schedule.evaluate_every
+            evaluate |= step >= schedule.num_steps
+            best = evaluate and _evaluate(family, agent, schedule, state, step, row)
             row |= clock.read(state, horizon)
             logger.log(step, row)
             bar.row(step, row)
-            if evaluated or state.finished or guard.received or time.monotonic() - saved > schedule.checkpoint_seconds:
+            if evaluate or guard.received or time.monotonic() - saved > schedule.checkpoint_seconds:
                 _save(run_dir, agent, state, step, best)
                 saved = time.monotonic()
-            if guard.received and not state.finished:
-                logger.close()
-                bar.close()
-                raise Interrupted(f"{guard.received}: saved {run_dir} at step {step}; the same command goes on from there")
-    logger.close()
-    bar.close()
+    if not done:
+        raise Interrupted(f"{guard.received}: saved {run_dir} at step {step}; the same command goes on from there")
     return state
 
 
@@ -167,7 +164,6 @@ def _evaluate(
     if better:
         state.best, state.best_step = mean, step
     row |= {"evaluation/return": mean, "evaluation/worst": float(found.min()), "evaluation/best": float(state.best or 0.0)}
-    state.finished |= schedule.stop_return is not None and mean >= schedule.stop_return
     return better
 
 

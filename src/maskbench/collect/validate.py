@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from maskbench.data.importers.maskdp import MaskdpImporter
+from maskbench.data.importers.maskdp import MaskdpImporter, read_episode
 from maskbench.envs.dmc import DMControl
 from maskbench.envs.dmc.domains import DOMAINS
 from maskbench.envs.dmc.simulator import Simulator
@@ -39,10 +39,15 @@ class Check:
     reward_row: int
 
     @property
-    def passed(self) -> bool:
-        """Whether rewards and all but a few observations come out again."""
-        states = self.state < STATE_LIMIT and self.off <= STATE_SHARE * self.rows
-        return states and (self.reward is None or self.reward < REWARD_TOLERANCE)
+    def fault(self) -> str | None:
+        """What does not come out again, or None."""
+        if not self.state < STATE_LIMIT:
+            return f"the observation after row {self.state_row} differs by {self.state:.3g}"
+        if self.off > STATE_SHARE * self.rows:
+            return f"{self.off} of {self.rows} observations differ, the one after row {self.state_row} by {self.state:.3g}"
+        if self.reward is not None and not self.reward < REWARD_TOLERANCE:
+            return f"the reward of row {self.reward_row} differs by {self.reward:.3g} from that of {self.task}"
+        return None
 
 
 def family_of(spec: TrajectorySpec, task: str | None) -> DMControl:
@@ -64,13 +69,14 @@ def check_tree(path: Path, *, task: str | None = None, every: int = 1) -> Iterat
     task:  whose rewards to expect; by default that of the folder (``walker_walk``), and none below ``unsup``.
     every: checks each so many rows.
     """
-    imported = MaskdpImporter().read(path)
-    simulator: Simulator | None = None
-    for episode in imported.episodes():
+    spec = MaskdpImporter().read(path).spec
+    simulator = Simulator(family_of(spec, task).body)
+    for file in [path] if path.is_file() else sorted(path.rglob("episode_*.npz")):
+        episode = read_episode(file, spec)
         expected = task or episode.meta.get("task")
-        family = family_of(imported.spec, expected)
-        simulator = simulator or Simulator(family.body)
-        yield check_episode(episode, family, simulator, reward=expected is not None, every=every)
+        family = family_of(spec, expected)
+        check = check_episode(episode, family, simulator, reward=expected is not None, every=every)
+        yield replace(check, file=str(file))
 
 
 def check_episode(
@@ -88,7 +94,7 @@ def check_episode(
     off = np.abs(states - after[rows]).max(1)
     paid = np.abs(rewards - values["reward"][rows, 0])
     return Check(
-        file=str(episode.meta.get("file", "")),
+        file="",
         task=f"{family.domain}_{family.task}" if reward else None,
         rows=len(rows),
         off=int((off > STATE_TOLERANCE).sum()),
