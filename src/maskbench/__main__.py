@@ -1,4 +1,4 @@
-"""``python -m maskbench``: data, collect, masks, encode, doctor, metrics and report. Training and rollouts have scripts: train.py ..."""
+"""``python -m maskbench``: data, collect, masks, encode, doctor, metrics and report. To train: train.py ..."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def data_export(
 @data.command("verify")
 def data_verify(
     path: Annotated[Path, typer.Argument(help="a store, a folder of stores, or a tree of episode_<index>_<length>.npz")],
-    task: Annotated[str | None, typer.Option(help="whose rewards to expect in a tree, e.g. walker_run; by default its folder's")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="whose rewards to expect in a tree, e.g. walker_run; by default its folder's")
+    ] = None,
     every: Annotated[int, typer.Option(help="in a tree, check each so many rows", min=1)] = 1,
 ) -> None:
     """Stores: every file against its recorded hash, and every value. Trees of episodes: simulates them again."""
@@ -114,8 +116,8 @@ def collect_command(
 ) -> None:
     """Collects data as ExoRL does: an agent learns online, its episodes become files that MaskDP trains on.
 
-    env=walker|cheetah|quadruped, task=<task of the domain>, agent=td3|proto|rnd|icm_apt, learner=cpu|paper; configs/collect.yaml
-    explains every key. td3 leaves its replay (sup) and episodes of its best weights (expert); an explorer leaves unsup, with
+    env=walker|cheetah|quadruped, task=<task of the domain>, agent=td3|proto|rnd|icm_apt, learner=cpu|paper;
+    configs/collect.yaml explains every key. td3 leaves its replay (sup) and episodes of its best weights (expert); an explorer leaves unsup, with
     agent.bonus=0.5 semi. The same command goes on with an interrupted run. Examples:
 
     collect env=walker task=walk agent=td3 stop_return=930
@@ -125,8 +127,13 @@ def collect_command(
     collect env=quadruped task=jump agent=proto agent.bonus=0.5 learner=paper
     """
     from maskbench.app.collect import collect
+    from maskbench.training.interrupt import Interrupted
 
-    collect(overrides)
+    try:
+        collect(overrides)
+    except Interrupted as signal:
+        typer.echo(f"maskbench: {signal}", err=True)
+        raise typer.Exit(130) from None
 
 
 @masks.command("show")
@@ -204,9 +211,6 @@ def main() -> None:
     except MaskbenchError as error:
         typer.echo(f"maskbench: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt as error:
-        typer.echo(f"maskbench: {error or 'interrupted'}", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +25,8 @@ from maskbench.errors import ConfigError
 
 pytest.importorskip("mujoco")
 pytest.importorskip("dm_control")
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TINY = [
     "env.horizon=20",
@@ -58,7 +65,9 @@ def test_td3_leaves_its_replay_and_episodes_of_its_best_weights(tmp_path: Path) 
     card = read_card(tmp_path / "maskdp_train/cheetah/expert/cheetah_run_backward")
     assert card is not None
     assert (card.name, card.env, card.episodes, card.steps) == ("cheetah_run_backward expert", "cheetah", 3, 60)
-    assert re.search(r"td3, seed 42, 160 environment steps; weights of step \d+, evaluated at .*; action noise 0.2", card.provenance)
+    assert re.search(
+        r"td3, seed 42, 160 environment steps; weights of step \d+, evaluated at .*; action noise 0.2", card.provenance
+    )
     assert card.command.startswith("python -m maskbench collect env=cheetah task=run_backward")
 
 
@@ -66,7 +75,9 @@ def test_td3_leaves_its_replay_and_episodes_of_its_best_weights(tmp_path: Path) 
 def test_an_explorer_leaves_unsup_and_with_a_task_semi(tmp_path: Path, agent: str) -> None:
     small = ["agent.intrinsic.features=8"]
     collect(["env=walker", f"agent={agent}", f"out={tmp_path}", *TINY, *small], progress=False)
-    collect(["env=quadruped", "task=jump", f"agent={agent}", "agent.bonus=0.5", f"out={tmp_path}", *TINY, *small], progress=False)
+    collect(
+        ["env=quadruped", "task=jump", f"agent={agent}", "agent.bonus=0.5", f"out={tmp_path}", *TINY, *small], progress=False
+    )
     assert folders(tmp_path) == {
         f"maskdp_train/walker/unsup/{agent}": 8,
         f"maskdp_train/quadruped/semi/quadruped_jump/{agent}": 8,
@@ -152,15 +163,11 @@ def test_the_command_verifies_and_relabels_what_it_collects(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_collected_episodes_train_maskdp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import subprocess
-    import sys
-
-    root = Path(__file__).resolve().parents[2]
     tiny = ["env.horizon=60", "num_steps=240", "evaluate_every=120", "learner.hidden=16", "learner.warmup_steps=60"]
     collect(["env=walker", f"out={tmp_path}", *tiny, "rollout.train=6", "rollout.eval=0"], progress=False)
     command = [
         sys.executable,
-        str(root / "train.py"),
+        str(ROOT / "train.py"),
         *("env=walker", "masking=maskdp", f"dataset.path={tmp_path / 'maskdp_train/walker'}", "env.horizon=60"),
         *("experiment.num_steps=3", "experiment.batch_size=4", "experiment.num_eval_eps=2", "dataset.split.validation=2"),
         *("dataset.split.test=0", "model.n_embd=16", "model.n_head=2", f"hydra.run.dir={tmp_path / 'run'}"),
@@ -170,3 +177,36 @@ def test_collected_episodes_train_maskdp(tmp_path: Path, monkeypatch: pytest.Mon
     assert done.returncode == 0, done.stderr
     card = json.loads(next((tmp_path / "data").rglob("card.json")).read_text())
     assert card["episodes"] == 4 + 6
+
+
+def started(out: Path) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "maskbench",
+        "collect",
+        "env=cheetah",
+        f"out={out}",
+        *TINY,
+        "num_steps=1200",
+        "checkpoint_seconds=0.1",
+    ]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_process_is_continued_by_the_same_command(tmp_path: Path, number: signal.Signals) -> None:
+    killed = started(tmp_path / "killed")
+    episodes = tmp_path / "killed" / "maskdp_train/cheetah/sup/cheetah_run"
+    while len(list(episodes.glob("*.npz"))) < 10 and killed.poll() is None:
+        time.sleep(0.02)
+    killed.send_signal(number)
+    message = killed.communicate()[1]
+    assert killed.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert number == signal.SIGKILL or "the same command goes on from there" in message
+    assert 10 <= len(list(episodes.glob("*.npz"))) < 60
+    for name in ("whole", "killed"):
+        assert started(tmp_path / name).wait() == 0
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")

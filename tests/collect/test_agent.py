@@ -68,7 +68,9 @@ def test_bfloat16_values_are_close_to_exact_ones() -> None:
 
 
 def test_symlog_keeps_signs_and_small_numbers() -> None:
-    torch.testing.assert_close(symlog(torch.tensor([0.0, 1e-4, -1.0, 30.0])), torch.tensor([0.0, 1e-4, -0.6931, 3.434]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        symlog(torch.tensor([0.0, 1e-4, -1.0, 30.0])), torch.tensor([0.0, 1e-4, -0.6931, 3.434]), atol=1e-3, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", [None, *EXPLORERS])
@@ -161,9 +163,7 @@ def test_assignments_are_balanced() -> None:
 
 def test_neighbours_are_the_nearest() -> None:
     points = torch.tensor([[0.0], [1.0]])
-    torch.testing.assert_close(
-        nearest(points, torch.tensor([[0.0], [3.0], [0.5]]), 2), torch.tensor([[0.0, 0.5], [0.5, 1.0]])
-    )
+    torch.testing.assert_close(nearest(points, torch.tensor([[0.0], [3.0], [0.5]]), 2), torch.tensor([[0.0, 0.5], [0.5, 1.0]]))
 
 
 def test_the_running_scale_is_that_of_everything_shown() -> None:

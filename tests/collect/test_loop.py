@@ -94,7 +94,9 @@ def go(folder: Path, name: str = "td3", schedule: Schedule = SCHEDULE, learner: 
 
 def content(folder: Path) -> dict[str, str]:
     """Hashes of all that a run leaves, clocks apart."""
-    files = sorted([*folder.glob("episodes/*"), *folder.glob("run/checkpoints/step*/*.safetensors"), folder / "run/metrics.csv"])
+    files = sorted(
+        [*folder.glob("episodes/*"), *folder.glob("run/checkpoints/step*/*.safetensors"), folder / "run/metrics.csv"]
+    )
     return {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
@@ -112,7 +114,9 @@ def test_every_step_becomes_a_row_of_an_episode_in_the_published_layout(tmp_path
         "physics": ((21, 1), "float64"),
     }
     np.testing.assert_array_equal(arrays["action"][1::2], arrays["action"][2::2])  # held for two steps
-    np.testing.assert_allclose(arrays["physics"][1:, 0], np.clip(arrays["physics"][:-1, 0] + 0.2 * arrays["action"][1:, 0], -1, 1))
+    np.testing.assert_allclose(
+        arrays["physics"][1:, 0], np.clip(arrays["physics"][:-1, 0] + 0.2 * arrays["action"][1:, 0], -1, 1)
+    )
     assert arrays["action"][0] == arrays["reward"][0] == 0
     assert (state.episode, state.updates) == (12, (240 - 40) // 2)
 
@@ -128,7 +132,13 @@ def test_the_best_weights_are_those_of_the_best_evaluation(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("name", "function", "moment"),
-    [("td3", "write_maskdp", 7), ("td3", "_save", 3), ("td3", "_evaluate", 2), ("rnd", "write_maskdp", 9), ("proto", "_save", 8)],
+    [
+        ("td3", "write_maskdp", 7),
+        ("td3", "_save", 3),
+        ("td3", "_evaluate", 2),
+        ("rnd", "write_maskdp", 9),
+        ("proto", "_save", 8),
+    ],
 )
 def test_a_killed_run_resumes_to_the_same_bytes(
     tmp_path: Path, name: str, function: str, moment: int, monkeypatch: pytest.MonkeyPatch

@@ -130,9 +130,7 @@ def test_a_relabelled_tree_keeps_its_layout_and_passes_as_the_other_task(tmp_pat
     family = DMControl("quadruped", "walk", horizon=12)
     write_maskdp(tmp_path / "a" / "unsup" / "rnd", episodes(family, range(2)), first_index=3)
     rows = list(relabel_tree(tmp_path / "a", tmp_path / "b", "roll_fast"))
-    assert [f.relative_to(tmp_path / "b").as_posix() for f, _ in rows] == [
-        f"unsup/rnd/episode_00000{i}_12.npz" for i in (3, 4)
-    ]
+    assert [f.relative_to(tmp_path / "b").as_posix() for f, _ in rows] == [f"unsup/rnd/episode_00000{i}_12.npz" for i in (3, 4)]
     assert all(c.fault is None for c in check_tree(tmp_path / "b", task="quadruped_roll_fast"))
     assert all(c.fault for c in check_tree(tmp_path / "b", task="walk"))
     assert all(c.reward is None and c.fault is None for c in check_tree(tmp_path / "b"))
@@ -183,7 +181,9 @@ def test_a_card_holds_statistics_returns_and_hashes(tmp_path: Path) -> None:
     card = write_card(tmp_path, "walker_stand sup", "walker", "a command", "somewhere")
     totals = [float(e.values["reward"].sum()) for e in made]
     assert (card.episodes, card.steps) == (3, 24)
-    assert card.returns == pytest.approx({"mean": np.mean(totals), "std": np.std(totals), "min": min(totals), "max": max(totals)})
+    assert card.returns == pytest.approx(
+        {"mean": np.mean(totals), "std": np.std(totals), "min": min(totals), "max": max(totals)}
+    )
     states = np.concatenate([e.values["state"] for e in made])
     np.testing.assert_allclose(card.statistics["state"]["std"], states.std(0), rtol=1e-4)
     assert set(card.hashes) == {f.name for f in tmp_path.glob("*.npz")}

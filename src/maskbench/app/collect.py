@@ -46,7 +46,9 @@ def collect(overrides: Sequence[str], progress: bool = True) -> None:
         table.add_row(str(card.episodes), str(folder), *numbers)
     console = Console()
     console.print(table)
-    console.print(f"to train on them: python train.py env={config.env.domain} masking=maskdp dataset.path=<folder>", highlight=False)
+    console.print(
+        f"to train on them: python train.py env={config.env.domain} masking=maskdp dataset.path=<folder>", highlight=False
+    )
 
 
 def run(config: CollectConfig, command: str, progress: bool = True) -> dict[Path, Card]:
@@ -136,12 +138,12 @@ def _agree(run_dir: Path, config: CollectConfig, family: DMControl) -> None:
     differ = [key for key in own if saved.get(key) != own[key]]
     if differ:
         found, expected = ({key: d.get(key) for key in differ} for d in (own, saved))
-        raise ConfigError(f"{run_dir} holds a run with {expected}; found {found}. Continue with its settings, or give another out=")
+        raise ConfigError(
+            f"{run_dir} holds a run with {expected}; found {found}. Continue with its settings, or give another out="
+        )
 
 
 def _write_json(path: Path, value: Any) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(value, indent=1))
     os.replace(temporary, path)
-
-

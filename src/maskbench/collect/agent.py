@@ -72,17 +72,16 @@ class Agent(nn.Module):
     bonus:     share of the intrinsic reward; 1 - bonus is that of the task's (MaskDP study 1.8).
     """
 
-    def __init__(
-        self, sizes: Sizes, learner: Learner, intrinsic: nn.Module | None = None, bonus: float = 1.0
-    ) -> None:
+    def __init__(self, sizes: Sizes, learner: Learner, intrinsic: nn.Module | None = None, bonus: float = 1.0) -> None:
         super().__init__()
         self.learner, self.bonus = learner, bonus
         self.actor = Actor(sizes, learner.squash, learner.precision)
         self.critic = TwinCritic(sizes, learner.critic_norm, learner.squash, learner.precision)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.intrinsic: Any = intrinsic
+        self.intrinsic: Any
+        self.intrinsic = intrinsic
         self._actor, self._critic, self._target = (list(m.parameters()) for m in (self.actor, self.critic, self.target))
-        self._intrinsic = [] if intrinsic is None else self.intrinsic.learned()
+        self._intrinsic = [] if self.intrinsic is None else self.intrinsic.learned()
         learned = [*self._actor, *self._critic, *self._intrinsic]
         self.optimizer = torch.optim.Adam(learned, lr=learner.lr, fused=True)
 
@@ -100,7 +99,14 @@ class Agent(nn.Module):
             shown["intrinsic_reward"] = bonus.mean()
             reward = self.bonus * bonus + (1.0 - self.bonus) * reward
         target = td3.td_target(
-            reward, batch.discount, batch.next_state, self.actor, self.target, std=p.noise, clip=p.noise_clip, generator=generator
+            reward,
+            batch.discount,
+            batch.next_state,
+            self.actor,
+            self.target,
+            std=p.noise,
+            clip=p.noise_clip,
+            generator=generator,
         )
         values = self.critic(batch.state, batch.action)
         shown["critic_loss"] = self._step(td3.critic_loss(values, target), self._critic)

@@ -145,17 +145,13 @@ def play(
             after, values["reward"][row], *_ = env.step(action)
             observation = after["state"]
         while state.updates < (first + t + p.repeat - p.warmup_steps) // p.update_every:
-            shown = agent.update(
-                replay.sample(p.batch_size, generator), generator, actor=state.updates % p.actor_every == 0
-            )
+            shown = agent.update(replay.sample(p.batch_size, generator), generator, actor=state.updates % p.actor_every == 0)
             state.updates += 1
     final = {"state": observation, "physics": env.physics()}
     return Episode(values, final), {f"train/{name}": float(value) for name, value in shown.items()}
 
 
-def _evaluate(
-    family: DMControl, agent: Agent, schedule: Schedule, state: State, step: int, row: dict[str, float]
-) -> bool:
+def _evaluate(family: DMControl, agent: Agent, schedule: Schedule, state: State, step: int, row: dict[str, float]) -> bool:
     """Judges the mean actions on starts that are the same at every evaluation; True where they are the best so far."""
     seeds = [step_seed(schedule.seed, i, stream=_EVALUATION) % 2**32 for i in range(schedule.evaluation_episodes)]
     found = returns(family, agent.act, seeds)

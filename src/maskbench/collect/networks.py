@@ -64,16 +64,15 @@ class TwinCritic(nn.Module):
     def __init__(self, sizes: Sizes, norm: bool = False, squash: bool = False, precision: str = "fp32") -> None:
         super().__init__()
         hidden, self._squash, self._bf16 = sizes.hidden, squash, precision == "bf16"
-        self.body = nn.Sequential(
-            nn.Linear(sizes.state + sizes.action, hidden), nn.LayerNorm(hidden), nn.Tanh(), nn.Linear(hidden, 2 * hidden)
-        )
+        wide = nn.Linear(hidden, 2 * hidden)
+        self.body = nn.Sequential(nn.Linear(sizes.state + sizes.action, hidden), nn.LayerNorm(hidden), nn.Tanh(), wide)
         self.norm = nn.LayerNorm(hidden) if norm else nn.Identity()
         self.last = nn.Parameter(torch.empty(2, hidden))
         self.bias = nn.Parameter(torch.zeros(2))
         orthogonal(self)
         with torch.no_grad():  # each head is initialised on its own, as two separate networks would be
             for i in range(2):
-                nn.init.orthogonal_(self.body[3].weight[i * hidden : (i + 1) * hidden])
+                nn.init.orthogonal_(wide.weight[i * hidden : (i + 1) * hidden])
                 nn.init.orthogonal_(self.last[i : i + 1])
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:

@@ -35,7 +35,15 @@ class Replay:
     """
 
     def __init__(
-        self, capacity: int, steps: int, state_size: int, action_size: int, *, repeat: int = 1, nstep: int = 3, gamma: float = 0.99
+        self,
+        capacity: int,
+        steps: int,
+        state_size: int,
+        action_size: int,
+        *,
+        repeat: int = 1,
+        nstep: int = 3,
+        gamma: float = 0.99,
     ) -> None:
         decisions = steps // repeat
         self.repeat, self.nstep, self.discount = repeat, nstep, gamma**nstep

@@ -58,9 +58,7 @@ def _together(family: DMControl, act: Act, indices: range, seed: int, noise: flo
         states = step.observation["state"]
     last = _physics(batch.envs)
     batch.close()
-    return [
-        Episode({name: v[i] for name, v in values.items()}, {"state": states[i], "physics": last[i]}) for i in slots
-    ]
+    return [Episode({name: v[i] for name, v in values.items()}, {"state": states[i], "physics": last[i]}) for i in slots]
 
 
 def _physics(envs: Sequence[object]) -> np.ndarray:

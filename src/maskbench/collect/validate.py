@@ -56,7 +56,9 @@ def family_of(spec: TrajectorySpec, task: str | None) -> DMControl:
     sizes = tuple(spec[name].shape[0] for name in ("state", "action"))
     found = [d for d in DOMAINS.values() if (d.observation_size, d.action_size) == sizes]
     if not found:
-        raise DataError(f"no domain has observations and actions of {sizes[0]} and {sizes[1]} numbers; these episodes are foreign")
+        raise DataError(
+            f"no domain has observations and actions of {sizes[0]} and {sizes[1]} numbers; these episodes are foreign"
+        )
     if "physics" not in spec:
         raise DataError("the episodes hold no 'physics', from which they could be simulated again")
     domain = found[0]
@@ -79,9 +81,7 @@ def check_tree(path: Path, *, task: str | None = None, every: int = 1) -> Iterat
         yield replace(check, file=str(file))
 
 
-def check_episode(
-    episode: Episode, family: DMControl, simulator: Simulator, *, reward: bool = True, every: int = 1
-) -> Check:
+def check_episode(episode: Episode, family: DMControl, simulator: Simulator, *, reward: bool = True, every: int = 1) -> Check:
     """One episode with factors state, action, reward and physics, its final state included."""
     values, rows = episode.values, np.arange(0, len(episode), every)
     after = np.concatenate([values["state"][1:], episode.final["state"][None]])

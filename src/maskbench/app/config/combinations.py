@@ -9,7 +9,8 @@ from typing import Any
 
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import has_checkpoint, saved_config, start_of_seed
-from maskbench.app.config.schema import CollectConfig, EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema_collect import CollectConfig
 from maskbench.app.config.schema_env import Carla
 from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask
 from maskbench.app.config.schema_model import Autoencoder

@@ -1,4 +1,6 @@
-"""Root schemas of ``train.yaml``, ``eval.yaml`` and ``run_on_env.yaml`` (``collect.yaml`` has its own module), and the groups without a target.
+"""Root schemas of ``train.yaml``, ``eval.yaml`` and ``run_on_env.yaml``, and the groups without a target.
+
+``collect.yaml`` has a module of its own, ``schema_collect.py``.
 
 Fields have no defaults here: the YAML files are the only place where values are written.
 """

@@ -21,7 +21,11 @@ class RND(nn.Module):
         self.normalise = nn.BatchNorm1d(sizes.state, affine=False)
         self.predictor, self.frozen = (
             nn.Sequential(
-                nn.Linear(sizes.state, sizes.hidden), nn.ReLU(), nn.Linear(sizes.hidden, sizes.hidden), nn.ReLU(), nn.Linear(sizes.hidden, features)
+                nn.Linear(sizes.state, sizes.hidden),
+                nn.ReLU(),
+                nn.Linear(sizes.hidden, sizes.hidden),
+                nn.ReLU(),
+                nn.Linear(sizes.hidden, features),
             )
             for _ in range(2)
         )
