@@ -117,8 +117,8 @@ def collect_command(
     """Collects data as ExoRL does: an agent learns online, its episodes become files that MaskDP trains on.
 
     env=walker|cheetah|quadruped, task=<task of the domain>, agent=td3|proto|rnd|icm_apt, learner=cpu|paper;
-    configs/collect.yaml explains every key. td3 leaves its replay (sup) and episodes of its best weights (expert); an explorer leaves unsup, with
-    agent.bonus=0.5 semi. The same command goes on with an interrupted run. Examples:
+    configs/collect.yaml explains every key. td3 leaves its replay (sup) and episodes of its best weights (expert); an
+    explorer leaves unsup, with agent.bonus=0.5 semi. The same command goes on with an interrupted run. Examples:
 
     collect env=walker task=walk agent=td3 stop_return=930
 
