@@ -21,7 +21,7 @@ from maskbench.app.collect import build, collect, run
 from maskbench.app.config.compose import load
 from maskbench.app.config.instantiate import instantiate
 from maskbench.collect.tree import read_card
-from maskbench.errors import ConfigError
+from maskbench.errors import ConfigError, DataError
 
 pytest.importorskip("mujoco")
 pytest.importorskip("dm_control")
@@ -95,12 +95,34 @@ def test_the_same_command_changes_nothing_and_more_rollouts_keep_the_first(tmp_p
     before = files(tmp_path)
     collect(command, progress=False)
     assert files(tmp_path) == before
-    collect([*command, "rollout.train=5"], progress=False)
+    collect([*command, "rollout.train=42"], progress=False)
     after = files(tmp_path)
-    assert len(after) == len(before) + 2
+    assert len(after) == len(before) + 39
     assert {k: after[k] for k in before} == before
     collect([*command, "rollout.noise=0.1"], progress=False)
     assert sum(files(tmp_path)[k] != before[k] for k in before) == 5
+
+
+def test_episodes_of_other_origin_are_left_alone(tmp_path: Path) -> None:
+    command = ["env=cheetah", f"out={tmp_path}", *TINY]
+    foreign = tmp_path / "maskdp_train/cheetah/expert/cheetah_run/episode_000000_20.npz"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"published")
+    with pytest.raises(DataError, match="did not make"):
+        collect(command, progress=False)
+    assert foreign.read_bytes() == b"published"
+    other = tmp_path / "maskdp_train/cheetah/sup/cheetah_run_backward/episode_000000_20.npz"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"published")
+    with pytest.raises(DataError, match="did not make"):
+        collect([*command, "task=run_backward"], progress=False)
+    assert other.read_bytes() == b"published"
+
+
+def test_explorers_learn_from_one_decision_at_a_time() -> None:
+    assert load("collect", ["agent=rnd", "learner=paper"]).learner.nstep == 1
+    assert load("collect", ["agent=td3"]).learner.nstep == 3
+    assert load("collect", ["agent=proto", "learner.nstep=2"]).learner.nstep == 2
 
 
 def test_other_settings_do_not_continue_a_run(tmp_path: Path) -> None:

@@ -103,18 +103,18 @@ def roll_out(
 ) -> None:
     """Fills ``folder`` with episodes of the frozen agent; those that are there from the same weights stay."""
     made_by = {"step": state.best_step, "noise": config.rollout.noise, "seed": config.seed}
-    marker = run_dir / f"rollout_{part}.json"
-    if not marker.is_file() or json.loads(marker.read_text()) != made_by:
-        for file in folder.glob("episode_*.npz"):
-            file.unlink()
-        _write_json(marker, made_by)
-    for file in sorted(folder.glob("episode_*.npz"))[episodes:]:
+    marker, files = run_dir / f"rollout_{part}.json", sorted(folder.glob("episode_*.npz"))
+    if files and not marker.is_file():
+        raise DataError(f"{folder} holds episodes that the run in {run_dir} did not make; give another out=")
+    same = marker.is_file() and json.loads(marker.read_text()) == made_by
+    for file in files[episodes:] if same else files:
         file.unlink()
-    here = len(list(folder.glob("episode_*.npz")))
-    seed = step_seed(config.seed, 0, stream=_ROLLOUTS[part])
-    for first in range(here, episodes, SLOTS):
-        indices = range(first, min(first - first % SLOTS + SLOTS, episodes))
+    _write_json(marker, made_by)
+    first, seed = min(len(files), episodes) if same else 0, step_seed(config.seed, 0, stream=_ROLLOUTS[part])
+    while first < episodes:
+        indices = range(first, min((first // SLOTS + 1) * SLOTS, episodes))
         write_maskdp(folder, rollouts(family, agent.act, indices, seed=seed, noise=config.rollout.noise), first_index=first)
+        first = indices.stop
 
 
 def _agree(run_dir: Path, config: CollectConfig, family: DMControl) -> None:

@@ -78,11 +78,12 @@ def learn(
     """Trains ``agent`` in ``family``, or goes on where ``run_dir`` stopped; every episode becomes a file in ``episodes``.
 
     ``run_dir`` gets checkpoints (``best`` by evaluation), ``metrics.csv`` and ``timing.csv``. Raises Interrupted after a
-    signal, once the episode in progress is saved; ConfigError where the horizon, the repeat and the warm-up do not fit.
+    signal, once the episode in progress is saved; ConfigError where the horizon, the repeat and the warm-up do not fit;
+    DataError where ``episodes`` holds files of another origin, or lacks some of the run's.
     """
     learner, horizon = agent.learner, family.horizon
     _check(learner.repeat, learner.nstep, learner.warmup_steps, horizon)
-    state = _restored(run_dir, agent)
+    state = _restored(run_dir, agent, episodes)
     step = state.episode * horizon
     if schedule.done(step, state.best):
         return state
@@ -170,10 +171,13 @@ def _save(run_dir: Path, agent: Agent, state: State, step: int, best: bool) -> N
     )
 
 
-def _restored(run_dir: Path, agent: Agent) -> State:
+def _restored(run_dir: Path, agent: Agent, episodes: Path) -> State:
+    """The run's last state; a new run saves its first, so that files in ``episodes`` are known to be its own."""
     checkpoint.tidy(run_dir)
     if not checkpoint.exists(run_dir):
-        return State()
+        if any(episodes.glob("episode_*.npz")):
+            raise DataError(f"{episodes} holds episodes that the run in {run_dir} did not make; give another out=")
+        _save(run_dir, agent, State(), 0, best=False)
     checkpoint.load_weights(agent, run_dir, "last")
     checkpoint.load_optimizer(run_dir, agent.optimizer, "last")
     return State(**checkpoint.load_trainer_state(run_dir, "last")["collect"])
