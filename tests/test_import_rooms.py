@@ -18,6 +18,7 @@ DATA_SIDE = ("trajectory", "prompt", "objects", "data", "text", "tokens", "maski
 ROOMS: dict[str, set[str]] = {room: set(DATA_SIDE[:i]) for i, room in enumerate(DATA_SIDE)} | {
     "errors": set(),
     "envs": {"trajectory", "prompt", "objects"},
+    "collect": {"trajectory", "data", "envs", "training"},
     "rollout": {"trajectory", "prompt", "objects", "envs"},
     "policies": {*DATA_SIDE[:-1], "envs", "rollout.policy", "rollout.plan"},
     "reports": {"trajectory"},

@@ -1,4 +1,4 @@
-"""``python -m maskbench``: data, masks, text, encode, doctor, metrics, report. To train and play: train.py ..."""
+"""``python -m maskbench``: data, collect, masks, text, encode, doctor, metrics, report. To train and play: train.py ..."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Look after data, look at masks, encode states, check the installation, draw reports. "
+    help="Look after data, collect data, look at masks, encode states, check the installation, draw reports. "
     "To train: python train.py --help",
 )
 data = typer.Typer(no_args_is_help=True, help="Episode stores: list, generate, import, fetch, verify, show.")
@@ -95,11 +95,29 @@ def data_export_tree(
 
 
 @data.command("verify")
-def data_verify(path: Annotated[Path, typer.Argument(help="a store, or a folder of stores")]) -> None:
-    """Checks every file against its recorded hash, and every value."""
+def data_verify(
+    path: Annotated[Path, typer.Argument(help="a store, a folder of stores, or a tree of episode_<index>_<length>.npz")],
+    task: Annotated[
+        str | None, typer.Option(help="whose rewards to expect in a tree, e.g. walker_run; by default its folder's")
+    ] = None,
+    every: Annotated[int, typer.Option(help="in a tree, check each so many rows", min=1)] = 1,
+) -> None:
+    """Stores: every file against its recorded hash, and every value. Trees of episodes: simulates them again."""
     from maskbench.app.data_commands import verify
 
-    verify(path)
+    verify(path, task, every)
+
+
+@data.command("relabel")
+def data_relabel(
+    path: Annotated[Path, typer.Argument(help="a tree of episode_<index>_<length>.npz with physics")],
+    out: Annotated[Path, typer.Argument(help="folder of the relabelled episodes")],
+    task: Annotated[str, typer.Option(help="task whose rewards they get, e.g. walker_run or run")],
+) -> None:
+    """Recorded ExoRL episodes with the rewards of another task."""
+    from maskbench.app.data_commands import relabel
+
+    relabel(path, out, task)
 
 
 @data.command("show")
@@ -108,6 +126,32 @@ def data_show(target: Annotated[list[str], typer.Argument(help="path of a store,
     from maskbench.app.data_commands import show
 
     show(target)
+
+
+@app.command("collect", no_args_is_help=True)
+def collect_command(
+    overrides: Annotated[list[str], typer.Argument(help="settings as for train.py: env=walker task=walk agent=td3 ...")],
+) -> None:
+    """Collects data as ExoRL does: an agent learns online, its episodes become files that MaskDP trains on.
+
+    env=walker|cheetah|quadruped, task=<task of the domain>, agent=td3|proto|rnd|icm_apt, learner=cpu|paper;
+    configs/collect.yaml explains every key. td3 leaves its replay (sup) and episodes of its best weights (expert); an
+    explorer leaves unsup, with agent.bonus=0.5 semi. The same command goes on with an interrupted run. Examples:
+
+    collect env=walker task=walk agent=td3 stop_return=930
+
+    collect env=cheetah agent=rnd num_steps=200000
+
+    collect env=quadruped task=jump agent=proto agent.bonus=0.5 learner=paper
+    """
+    from maskbench.app.collect import collect
+    from maskbench.training.interrupt import Interrupted
+
+    try:
+        collect(overrides)
+    except Interrupted as signal:
+        typer.echo(f"maskbench: {signal}", err=True)
+        raise typer.Exit(130) from None
 
 
 @masks.command("show")

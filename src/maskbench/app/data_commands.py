@@ -96,14 +96,42 @@ def export_tree(path: Path, root: Path, domain: str, task: str, quality: str) ->
     Console().print(f"written: {len(files)} files below {root}; use them with dataset.path={root}", soft_wrap=True)
 
 
-def verify(path: Path) -> None:
-    """Hashes and scans one store, or every store below a folder. Raises DataError at the first fault."""
+def verify(path: Path, task: str | None = None, every: int = 1) -> None:
+    """Hashes and scans one store, or every store below a folder; a tree of MaskDP episodes is simulated again, each so many
+    rows. Raises DataError at the first fault of a store, and after the last episode of a tree with faults."""
     found = list(stores(path))
     if not found:
-        raise DataError(f"{path} holds no store (no card.json below it)")
+        _simulate(path, task, every)
     for folder in found:
         _open(folder).verify()
         Console().print(f"{folder}: every file has its recorded hash, every value is valid")
+
+
+def _simulate(path: Path, task: str | None, every: int) -> None:
+    from maskbench.collect.validate import check_tree
+    from maskbench.data.importers.maskdp import MaskdpImporter
+
+    if not MaskdpImporter().recognises(path):
+        raise DataError(f"{path} holds no store (no card.json below it), and no episode_<index>_<length>.npz either")
+    console, faults, count, worst, paid = Console(), 0, 0, 0.0, 0.0
+    for check in check_tree(path, task=task, every=every):
+        count, worst, paid = count + 1, max(worst, check.state), max(paid, check.reward or 0.0)
+        if check.fault is not None:
+            faults += 1
+            console.print(f"{check.file}: {check.fault}", soft_wrap=True, highlight=False)
+    summary = f"{count} episodes simulated again: observations differ by up to {worst:.3g}, rewards by up to {paid:.3g}"
+    if faults:
+        raise DataError(f"{path}: {faults} of {summary}")
+    console.print(f"{path}: {summary}", soft_wrap=True)
+
+
+def relabel(path: Path, out: Path, task: str) -> None:
+    """Writes episodes with the rewards of another task, and says what they earn."""
+    from maskbench.collect.relabel import relabel_tree
+
+    returns = [total for _, total in relabel_tree(path, out, task)]
+    mean = sum(returns) / len(returns)
+    Console().print(f"{out}: {len(returns)} episodes; as {task} they return {mean:.1f} on average", soft_wrap=True)
 
 
 def show(target: Sequence[str]) -> None:

@@ -10,12 +10,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 _PLAIN_LINES = 20
 _REFRESH_SECONDS = 0.2
+_SHOWN = {"train/loss": "loss", "validation/loss": "validation", "time/samples_per_second": "samples/s"}
 
 
 class RunProgress:
-    """Shows step, loss, samples/s and time left. ``console=None`` writes to stderr; a disabled one writes nothing."""
+    """Shows step, loss, samples/s and time left. ``console=None`` writes to stderr; a disabled one writes nothing.
 
-    def __init__(self, num_steps: int, step: int = 0, console: Console | None = None, enabled: bool = True) -> None:
+    shown: which values of a row are shown, under which label.
+    """
+
+    def __init__(
+        self,
+        num_steps: int,
+        step: int = 0,
+        console: Console | None = None,
+        enabled: bool = True,
+        shown: Mapping[str, str] = _SHOWN,
+    ) -> None:
+        self._shown_values = shown
         self._console = console or Console(stderr=True, quiet=not enabled)
         self._num_steps = num_steps
         self._first = step
@@ -43,8 +55,7 @@ class RunProgress:
 
     def row(self, step: int, values: Mapping[str, float]) -> None:
         """Shows a log row; plain output keeps to about 20 rows a run."""
-        shown = {"train/loss": "loss", "validation/loss": "validation", "time/samples_per_second": "samples/s"}
-        text = "  ".join(f"{label} {values[key]:.4g}" for key, label in shown.items() if key in values)
+        text = "  ".join(f"{label} {values[key]:.4g}" for key, label in self._shown_values.items() if key in values)
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
         elif step >= self._next_line or step == self._num_steps:

@@ -11,6 +11,7 @@ from maskbench.app.config.combinations_play import policies_play_text
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import has_checkpoint, saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema_collect import CollectConfig
 from maskbench.app.config.schema_env import Carla
 from maskbench.app.config.schema_masking import CustomMask, Mixture, NamedTask, PatternMask, SchemeNode, SpanMask, TextScheme
 from maskbench.app.config.schema_model import Autoencoder, LanguageModel
@@ -393,4 +394,5 @@ RULES: dict[type, list[Callable[[Any], None]]] = {
         one_thing_is_asked,
     ],
     RolloutConfig: [environment_is_here, name_is_a_folder, query_is_complete, policies_play_text],
+    CollectConfig: [],  # the environment knows its tasks
 }

@@ -58,7 +58,7 @@ def opened(folder: Path) -> Iterator[None]:
 
 
 def load(command: str, overrides: Sequence[str] = ()) -> Any:
-    """The typed configuration of ``command`` (train, eval, run_on_env) for a list of overrides, from Python."""
+    """The typed configuration of ``command`` (train, eval, run_on_env, collect) for a list of overrides, from Python."""
     folder = config_folder()
     with opened(folder):
         return compose(command, prepare(command, list(overrides)), folder).config
@@ -70,6 +70,8 @@ def prepare(command: str, overrides: list[str]) -> list[str]:
     parsed = parse(overrides)
     # Hydra knows only ~group on the command line, but null in its files
     overrides = [f"~{o.key_or_group}" if _switched_off(o) else o.input_line or "" for o in parsed]
+    if command == "collect":
+        return overrides
     if command == "train":
         return _resumed(parsed, overrides)
     runs = values(parsed, "model.load_dir")

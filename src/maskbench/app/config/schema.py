@@ -1,5 +1,7 @@
 """Root schemas of ``train.yaml``, ``eval.yaml`` and ``run_on_env.yaml``, and the groups without a target.
 
+``collect.yaml`` has a module of its own, ``schema_collect.py``.
+
 Fields have no defaults here: the YAML files are the only place where values are written.
 """
 
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskbench.app.config.decode import Bound
+from maskbench.app.config.schema_collect import CollectConfig
 from maskbench.app.config.schema_data import Change, Dataset, Tokens
 from maskbench.app.config.schema_env import EnvNode
 from maskbench.app.config.schema_masking import Masking, PromptRule, TaskName
@@ -375,7 +378,12 @@ class RolloutConfig:
     protocol: Protocol = FAIR
 
 
-Config = TrainConfig | EvalConfig | RolloutConfig
+Config = TrainConfig | EvalConfig | RolloutConfig | CollectConfig
 
 #: Schema by command (also the name of its primary YAML file).
-SCHEMAS: dict[str, type[Any]] = {"train": TrainConfig, "eval": EvalConfig, "run_on_env": RolloutConfig}
+SCHEMAS: dict[str, type[Any]] = {
+    "train": TrainConfig,
+    "eval": EvalConfig,
+    "run_on_env": RolloutConfig,
+    "collect": CollectConfig,
+}

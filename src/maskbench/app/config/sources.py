@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 #: Groups whose files are written at the root of the configuration, strongest first.
-GLOBAL_GROUPS = ("debug", "paper", "tuned", "sweep", "masking")
+GLOBAL_GROUPS = ("debug", "paper", "tuned", "sweep", "masking", "agent", "learner")
 
 
 def origin(key: str, overrides: Sequence[str], choices: Mapping[str, object], folder: Path, primary: str) -> str:

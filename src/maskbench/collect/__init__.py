@@ -1,0 +1,1 @@
+"""Data collection as in ExoRL and MaskDP: agents that learn online, their replay, and near-expert episodes."""

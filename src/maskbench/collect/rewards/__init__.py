@@ -1,0 +1,1 @@
+"""Intrinsic rewards of the explorers: one file each."""
