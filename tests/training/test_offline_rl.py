@@ -16,8 +16,8 @@ from maskbench.models.decoder import Decoder
 from maskbench.models.encoder import Encoder
 from maskbench.models.heads import HeadChoice, build_heads
 from maskbench.tokens.layout import build_layout
-from maskbench.training.optim import build_optimizer
 from maskbench.training.offline_rl import TD3, TD3Problem, Transitions
+from maskbench.training.optim import build_optimizer
 from maskbench.training.trainer import Trainer
 from tests.examples import continuous_spec
 

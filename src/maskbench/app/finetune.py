@@ -31,9 +31,9 @@ from maskbench.rollout.policy import Policy, RandomPolicy, ZeroPolicy
 from maskbench.rollout.records import write_records
 from maskbench.rollout.runner import RolloutRunner
 from maskbench.training import checkpoint
+from maskbench.training.offline_rl import TD3, TD3Problem, Transitions
 from maskbench.training.problem import OptimizerFactory, SchedulerFactory
 from maskbench.training.seeding import seed_everything
-from maskbench.training.offline_rl import TD3, TD3Problem, Transitions
 from maskbench.training.trainer import Trainer
 from maskbench.trajectory import EpisodeRecord
 

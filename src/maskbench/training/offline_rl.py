@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from maskbench.errors import ConfigError, DataError
 from maskbench.models.actor_critic import ActorCritic
 from maskbench.training.seeding import step_generator
+from maskbench.training.td3 import critic_loss, td_target
 
 #: Plays whole episodes with the actor: ``return`` and whatever else is to be logged.
 Evaluate = Callable[[ActorCritic], Mapping[str, float]]
@@ -93,12 +94,9 @@ class TD3Problem:
         if step:
             agent.critic.follow(s.rate)
         state, action, reward, after = self.data.batch(step, self.batch_size)
-        with torch.no_grad():
-            noise = (torch.randn_like(action) * s.noise).clamp(-s.clip, s.clip)
-            following = (agent.actor(after) + noise).clamp(-1, 1)
-            target = reward + s.discount * agent.critic.target(after, following).amin(0)
+        target = td_target(reward, s.discount, after, agent.actor, agent.critic.target, std=s.noise, clip=s.clip)
         values = agent.critic(state, action)
-        critic_loss = (values - target).square().mean((1, 2)).sum()
+        error = critic_loss(values, target)
         chosen = agent.actor(state)
         fixed = {name: p.detach() for name, p in agent.critic.named_parameters()}
         worth = torch.func.functional_call(agent.critic, fixed, (state, chosen)).amin(0)
@@ -106,8 +104,8 @@ class TD3Problem:
             actor_loss = -worth.mean() / worth.detach().abs().mean() + s.cloning * (chosen - action).square().mean()
         else:
             actor_loss = -worth.mean()
-        terms = {"critic": critic_loss, "actor": actor_loss, "value": values.mean(), "reward": reward.mean()}
-        return {"loss": critic_loss + actor_loss, **{k: v.detach() for k, v in terms.items()}}
+        terms = {"critic": error, "actor": actor_loss, "value": values.mean(), "reward": reward.mean()}
+        return {"loss": error + actor_loss, **{k: v.detach() for k, v in terms.items()}}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """``loss`` is the mean return, negated: the best checkpoint is that of the best actor."""
