@@ -101,11 +101,12 @@ def play_command(
     from maskbench.app.config.compose import load
     from maskbench.app.text_play import env_overrides, play_configured
 
-    given = [f"policy={meta_policy}", f"policy.labels={labels}", *env_overrides(env, split)]
+    named = "human" if Path(meta_policy).is_dir() else meta_policy
+    given = [f"policy={named}", f"policy.labels={labels}", *env_overrides(env, split)]
     fields = {"run_id": run_id, "epoch": epoch, "partition": partition, "store": policy, "seed": seed}
     fields |= {"num_eval_eps": max_rollouts, "num_eval_steps": max_actions}
     given += [f"experiment.{name}={value}" for name, value in fields.items()]
-    play_configured(load("run_on_env", [*given, *(overrides or ()), f"experiment.data_root='{root}'"]))
+    play_configured(load("run_on_env", [*given, *(overrides or ()), f"experiment.data_root='{root}'"]), name=meta_policy)
 
 
 @text_app.command("judge")

@@ -14,7 +14,7 @@ from rich.markup import escape
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.schema import EvalExperiment, PolicyConfig, RolloutConfig
 from maskbench.app.config.schema_env import EnvNode
-from maskbench.app.text_players import has_recipe, make_player, with_what_it_needs
+from maskbench.app.text_players import has_recipe, load_player, make_player, with_what_it_needs
 from maskbench.app.text_rollout import EPISODES, stored_as
 from maskbench.envs.text.base import TextStep
 from maskbench.envs.text.family import TextGames
@@ -28,7 +28,7 @@ from maskbench.text.rollout import Label, TextRollout, append, read
 HELP = """Type a command of the game, or one of these:
   restore:K              keep this rollout, and go on from after its first K commands
   load: ['game': 'G', 'split': 'S']    keep this rollout, and play another environment or story file
-  agent: 'NAME'          hand over to another player (expert, random_admissible ...); Ctrl-C takes over again
+  agent: 'NAME'          hand over to another player (expert, a run folder ...); Ctrl-C takes over again
   ... ?                  a question: search what you have read, then write the answer down
   fitness:               scores of the rollouts that are stored beside this one
   end:                   stop here
@@ -104,7 +104,8 @@ class _Sitting:
 
     def _hand_over(self, player: TextAgent | None, name: str) -> None:
         self.player, self.name = player, name
-        self.session.about = {**self.session.about, "agent": name}
+        folder = Path(name).is_dir()
+        self.session.about = {**self.session.about, "agent": "model" if folder else name, "engine": name if folder else ""}
         if player is not None:
             player.attach(self.session.game)
             player.begin(self.seed)
@@ -119,6 +120,7 @@ class _Sitting:
                 self.ended |= over
                 if last.command:
                     self.session.send(last)
+                    last = Decision("")  # said once
         finally:  # what was played is kept however it ends
             self._keep(self.session.finish(last))
             self.session.game.close()
@@ -256,8 +258,12 @@ def batch_statistics(rollouts: Sequence[TextRollout]) -> Mapping[str, float]:
     }
 
 
-def play_configured(config: RolloutConfig, terminal: Terminal | None = None) -> float | None:
-    """``run_on_env.py policy=human``: ``experiment.num_eval_eps`` episodes (one, where nothing is said) at the terminal."""
+def play_configured(config: RolloutConfig, terminal: Terminal | None = None, name: str | None = None) -> float | None:
+    """``run_on_env.py policy=human``: ``experiment.num_eval_eps`` episodes (one, where nothing is said) at the terminal.
+
+    name: who plays, as ``call_player`` understands it; None = the policy of ``config``.
+    """
+    name = name or config.policy.name
     environment: TextGames = instantiate(with_what_it_needs(config.env, config.policy))
     environment.prepare()
     settings = config.experiment
@@ -273,23 +279,26 @@ def play_configured(config: RolloutConfig, terminal: Terminal | None = None) -> 
     episodes = settings.num_eval_eps or 1
     plan = EpisodePlan.build(max(episodes, EPISODES), settings.seed, worlds=environment.worlds)
     table.terminal.show(HELP)
-    player = call_player(config.policy.name, config.env, config.policy)
+    player = call_player(name, config.env, config.policy)
     scores = []
     for row in plan.rows[:episodes]:
         try:
-            scores += [r.score for r in table.play(environment, row.env_seed, player, config.policy.name)]
+            scores += [r.score for r in table.play(environment, row.env_seed, player, name)]
         except EOFError:
             break
     return -sum(scores) / len(scores) if scores else None
 
 
 def call_player(name: str, env: EnvNode, policy: PolicyConfig) -> TextAgent | None:
-    """A player by name; None for the person at the terminal. Raises ConfigError for an unknown one."""
+    """A player by name, or the model of a run folder; None for the person at the terminal. Raises ConfigError for an unknown
+    one."""
     known = ("random_admissible", "admissible_uniform", "expert", "walkthrough", "retrieval")
     if name == "human":
         return None
+    if Path(name).is_dir():
+        return load_player(name, policy, has_recipe(env))
     if name not in known:
-        raise ConfigError(f"no player is called '{name}'; expected human, {', '.join(known)}")
+        raise ConfigError(f"no player is called '{name}'; expected human, {', '.join(known)}, or the folder of a trained run")
     return make_player(replace(policy, name=name), has_recipe(env))  # type: ignore[arg-type]
 
 

@@ -43,6 +43,17 @@ def make_player(policy: PolicyConfig, recipe: bool = False) -> TextAgent:
     return wrapped(agent, policy, recipe)
 
 
+def load_player(run: str, policy: PolicyConfig, recipe: bool = False) -> TextAgent:
+    """The text model of a run folder, one game at a time."""
+    from maskbench.app.text_train import load_text_model
+    from maskbench.policies.text import Decoding, TextModelAgent
+
+    model = load_text_model(run)
+    names = ("decode", "rank", "temperature", "condition", "value", "kappa", "filter")
+    decoding = Decoding(**{name: getattr(policy, name) for name in names})
+    return wrapped(TextModelAgent(model.network, model.encoding, model.scheme, decoding), policy, recipe)
+
+
 def wrapped(agent: TextAgent, policy: PolicyConfig, recipe: bool = False) -> TextAgent:
     """``agent`` with the memory, meta-policy, noise and loop guard that the configuration asks for."""
     if policy.memory == "bm25":

@@ -54,7 +54,9 @@ def run(config: TrainConfig, run_dir: Path) -> float | None:
     if config.env.text:
         from maskbench.app.text_train import run_text_training
 
-        return run_text_training(config, run_dir)
+        loss = run_text_training(config, run_dir)
+        _point_latest(run_dir)
+        return loss
     alone = config.experiment.cv_run_idx
     seeds = range(config.experiment.num_cv_runs) if alone is None else [alone]
     console = Console(stderr=True)

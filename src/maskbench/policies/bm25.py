@@ -28,6 +28,7 @@ class BM25:
         self.k1, self.b = k1, b
         self._lengths: list[int] = []
         self._index: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._arrays: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for document in documents:
             self.add(document)
 
@@ -39,6 +40,7 @@ class BM25:
         counts = Counter(words(document))
         for word, count in counts.items():
             self._index[word].append((len(self._lengths), count))
+            self._arrays.pop(word, None)
         self._lengths.append(sum(counts.values()))
 
     def scores(self, query: str) -> np.ndarray:
@@ -47,10 +49,11 @@ class BM25:
         lengths = np.asarray(self._lengths, np.float64)
         norm = self.k1 * (1 - self.b + self.b * lengths / max(1.0, lengths.mean())) if len(self) else lengths
         for word, times in Counter(words(query)).items():
-            postings = self._index.get(word)
-            if not postings:
+            if word not in self._index:
                 continue
-            rows, counts = np.array(postings).T
+            if word not in self._arrays:
+                self._arrays[word] = tuple(np.array(self._index[word]).T)  # type: ignore[assignment]
+            rows, counts = self._arrays[word]
             idf = math.log(1 + (len(self) - len(rows) + 0.5) / (len(rows) + 0.5))
             found[rows] += times * idf * counts * (self.k1 + 1) / (counts + norm[rows])
         return found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from maskbench.app.config.combinations_play import policies_play_text
 from maskbench.app.config.decode import KeyMistake
 from maskbench.app.config.runs import has_checkpoint, saved_config, start_of_seed
 from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
@@ -319,18 +320,6 @@ def one_thing_is_asked(c: EvalConfig) -> None:
     """A query and a list of tasks both say which losses to report."""
     if c.query is not None and c.tasks is not None:
         raise KeyMistake("tasks", f"query={c.query.name} reports the loss of its own task; give either tasks or query")
-
-
-def policies_play_text(c: RolloutConfig) -> None:
-    """People and baselines play text games; other environments are for models."""
-    policy = c.policy
-    if not c.env.text and policy.name != "model":
-        raise KeyMistake("policy", f"{policy.name} plays text games, and env={c.env.name} is none; expected policy=model")
-    if policy.name == "retrieval" and policy.data is None:
-        raise KeyMistake("policy.data", "retrieval copies from rollouts; give their folder, e.g. data/text/expert")
-    store = c.experiment.store
-    if not re.fullmatch(r"[\w.+-]+", store):
-        raise KeyMistake("experiment.store", f"names a folder: letters, digits and ._+- only; found '{store}'")
 
 
 def text_goes_with_text(c: TrainConfig) -> None:

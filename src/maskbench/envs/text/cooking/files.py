@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -150,8 +151,9 @@ def content_hash(content: bytes) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Inform prints progress to the file descriptors of standard output."""
-    with open(os.devnull, "w") as hole:
+    """Inform prints progress to the file descriptor of standard output."""
+    with open(os.devnull, "w") as hole, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Jericho, which tests the game
         kept = os.dup(1)
         os.dup2(hole.fileno(), 1)
         try:

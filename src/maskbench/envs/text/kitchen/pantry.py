@@ -31,6 +31,10 @@ def _foods(names: str, **properties: bool) -> list[Food]:
     return [Food(name, **properties) for name in names.split(", ")]
 
 
+def _list(words: str) -> list[str]:
+    return words.split()
+
+
 #: TextWorld's foods by the split that owns them; valid and test games also use those of train (its cooking challenge).
 _SOFT = (
     "orange bell pepper, block of cheese, red hot pepper, yellow bell pepper, banana, white onion, red onion, red apple, carrot"
@@ -60,114 +64,19 @@ FOODS: dict[Split, tuple[Food, ...]] = {
     ),
 }
 
-_KINDS = [
-    "amber",
-    "bitter",
-    "blue",
-    "brown",
-    "crimson",
-    "curly",
-    "dark",
-    "dwarf",
-    "fat",
-    "flat",
-    "fuzzy",
-    "giant",
-    "gold",
-    "green",
-    "grey",
-    "hairy",
-    "heavy",
-    "hollow",
-    "ivory",
-    "jade",
-    "long",
-    "mild",
-    "mottled",
-    "noble",
-    "old",
-    "orange",
-    "pale",
-    "pink",
-    "plain",
-    "plump",
-    "purple",
-    "red",
-    "round",
-    "royal",
-    "salty",
-    "sharp",
-    "shiny",
-    "short",
-    "silver",
-    "small",
-    "soft",
-    "sour",
-    "spicy",
-    "spotted",
-    "striped",
-    "sweet",
-    "tall",
-    "tart",
-    "thin",
-    "violet",
-    "wild",
-    "white",
-    "winter",
-    "wrinkled",
-    "yellow",
-    "young",
-]
-_STEMS = [
-    "bar",
-    "bel",
-    "bor",
-    "cal",
-    "cor",
-    "dal",
-    "dor",
-    "fal",
-    "fen",
-    "gar",
-    "gil",
-    "gor",
-    "har",
-    "jal",
-    "kal",
-    "kel",
-    "kor",
-    "lam",
-    "lor",
-    "mal",
-    "mar",
-    "mel",
-    "mor",
-    "nal",
-    "nor",
-    "pal",
-    "pel",
-    "por",
-    "ral",
-    "rin",
-    "ror",
-    "sal",
-    "sel",
-    "sor",
-    "tal",
-    "tam",
-    "tor",
-    "val",
-    "vel",
-    "vor",
-    "wal",
-    "wen",
-    "zal",
-    "zor",
-]
+_KINDS = _list(
+    "amber bitter blue brown crimson curly dark dwarf fat flat fuzzy giant gold green grey hairy heavy hollow ivory "
+    "jade long mild mottled noble old orange pale pink plain plump purple red round royal salty sharp shiny short "
+    "silver small soft sour spicy spotted striped sweet tall tart thin violet wild white winter wrinkled yellow young"
+)
+_STEMS = _list(
+    "bar bel bor cal cor dal dor fal fen gar gil gor har jal kal kel kor lam lor mal mar mel mor nal nor pal pel por "
+    "ral rin ror sal sel sor tal tam tor val vel vor wal wen zal zor"
+)
 _ENDINGS = {
-    "train": ["abo", "ack", "amo", "ash", "eek", "ello", "enta", "erry", "ica", "ina", "ish", "olla", "on", "oot", "ova", "ut"],
-    "valid": ["anga", "eech", "ilo", "oke", "ume"],
-    "test": ["arro", "eff", "inth", "opa", "usk"],
+    "train": _list("abo ack amo ash eek ello enta erry ica ina ish olla on oot ova ut"),
+    "valid": _list("anga eech ilo oke ume"),
+    "test": _list("arro eff inth opa usk"),
 }
 
 

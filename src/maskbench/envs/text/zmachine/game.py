@@ -104,7 +104,8 @@ class ZMachineGame(TextEnv):
 
     def _step(self, raw: str, before: float) -> TextStep:
         over = self._ended(raw)
-        won = over and bool(self._env.victory() if self.known else _WON.search(raw))
+        full = 0 < self.max_score <= self._score
+        won = over and (full or bool(self._env.victory() if self.known else _WON.search(raw)))
         self._over = over
         text = self._shown(raw)
         if self.cleaning.look and not over:

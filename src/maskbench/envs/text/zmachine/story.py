@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ class Story:
         at += 1 + int(memory[at])
         size, count = int(memory[at]), abs(_signed(_word(memory, at + 1)))
         coded = 4 if self.version <= 3 else 6
-        return frozenset(self._text(memory, at + 3 + i * size, coded // 2) for i in range(count))
+        return frozenset(self._text(memory, at + 3 + i * size, coded // 2).rstrip() for i in range(count))
 
     def object_name(self, memory: np.ndarray, number: int) -> str:
         """Short name of an object (12.4); empty for number 0."""
@@ -73,7 +73,7 @@ class Story:
             return ""
         start, size, pointer = (62, 9, 7) if self.version <= 3 else (126, 14, 12)
         properties = _word(memory, self.objects_at + start + (number - 1) * size + pointer)
-        return self._text(memory, properties + 1, int(memory[properties]))
+        return self._text(memory, properties + 1, int(memory[properties])).rstrip()
 
     def _text(self, memory: np.ndarray, at: int, words: int) -> str:
         """``words`` of packed letters, abbreviations (3.3) written out."""
@@ -89,7 +89,7 @@ class Story:
                 out, plain = out + _decode(plain) + self._text(memory, entry, length), []
             else:
                 plain.append(letter)
-        return (out + _decode(plain)).rstrip()
+        return out + _decode(plain)
 
 
 def _decode(fives: Sequence[int]) -> str:
@@ -112,67 +112,33 @@ def _decode(fives: Sequence[int]) -> str:
     return out
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 #: Commands without an object that may change the world.
-PLAIN: tuple[str, ...] = (
-    *("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest", "up", "down", "in", "out"),
-    *("wait", "jump", "pray", "swim", "climb", "enter", "exit", "launch", "land"),
+PLAIN = (
+    *_words(
+        "north south east west northeast northwest southeast southwest up down in out wait jump pray swim climb enter "
+        "exit launch land"
+    ),
+    *("take all", "drop all"),
 )
 #: Verbs with one object, by how often they matter.
-ONE: tuple[str, ...] = (
-    *("take", "open", "drop", "read", "push", "pull", "move", "turn", "light", "climb", "enter", "eat", "drink", "close"),
-    *("lift", "unlock", "wear", "raise", "lower", "ring", "wind", "rub", "wave", "touch", "search", "fill", "examine"),
-    *("extinguish", "board", "disembark", "burn", "kick", "break", "press", "untie"),
+ONE = _words(
+    "take open drop read push pull move turn light climb enter eat drink close lift unlock wear raise lower ring wind "
+    "rub wave touch search fill examine extinguish board disembark burn kick break press untie"
 )
-#: Verbs with two objects: the verb, and the word between them.
-TWO: tuple[tuple[str, str], ...] = (
-    *(("put", "in"), ("put", "on"), ("unlock", "with"), ("attack", "with"), ("kill", "with"), ("give", "to"), ("tie", "to")),
-    *(
-        ("turn", "with"),
-        ("fill", "with"),
-        ("light", "with"),
-        ("open", "with"),
-        ("cut", "with"),
-        ("throw", "at"),
-        ("dig", "with"),
-    ),
-    *(("burn", "with"), ("inflate", "with"), ("insert", "in"), ("pour", "on"), ("move", "with")),
+#: Verbs with two objects: the verb and, behind the stroke, the word between them.
+TWO = _words(
+    "put/in put/on unlock/with attack/with kill/with give/to tie/to turn/with fill/with light/with open/with cut/with "
+    "throw/at dig/with burn/with inflate/with insert/in pour/on move/with"
 )
-_NEVER_NOUNS: Mapping[str, None] = dict.fromkeys(
-    [
-        *PLAIN,
-        *[
-            "the",
-            "a",
-            "an",
-            "and",
-            "of",
-            "with",
-            "from",
-            "here",
-            "there",
-            "all",
-            "it",
-            "is",
-            "are",
-            "to",
-            "at",
-            "you",
-            "your",
-            "i",
-            "me",
-            "my",
-            "go",
-            "see",
-            "can",
-            "to",
-            "by",
-            "for",
-            "into",
-            "onto",
-            "under",
-        ],
-        *["no", "yes", "not", "but", "then", "score", "look", "inventory", "quit", "restart", "restore", "save"],
-    ]
+_NEVER_NOUNS = frozenset(PLAIN) | frozenset(
+    _words(
+        "the a an and of with from here there all it is are to at you your i me my go see can by for into onto under no "
+        "yes not but then score look inventory quit restart restore save"
+    )
 )
 #: Nouns that are tried at most, those read last first.
 _MOST_NOUNS = 12
@@ -190,11 +156,11 @@ def candidates(text: str, words: frozenset[str], letters: int) -> list[str]:
             nouns.pop(token, None)
             nouns[token] = None
     names = list(nouns)[::-1][:_MOST_NOUNS]  # the noun of an adjective and a noun comes first
-    found = [command for command in PLAIN if known(command)]
+    found = [command for command in PLAIN if all(known(word) for word in command.split())]
     found += [f"{verb} {noun}" for verb in ONE if known(verb) for noun in names]
     found += [
         f"{verb} {a} {between} {b}"
-        for verb, between in TWO
+        for verb, between in (pair.split("/") for pair in TWO)
         if known(verb) and known(between)
         for a in names
         for b in names
