@@ -55,7 +55,7 @@ def run(config: TrainConfig, run_dir: Path) -> float | None:
         from maskbench.app.text_train import run_text_training
 
         loss = run_text_training(config, run_dir)
-        _point_latest(run_dir)
+        point_latest(run_dir)
         return loss
     alone = config.experiment.cv_run_idx
     seeds = range(config.experiment.num_cv_runs) if alone is None else [alone]
