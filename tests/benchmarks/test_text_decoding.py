@@ -1,7 +1,6 @@
 """The benchmark of text decoding runs, and its two ways agree (it raises where they do not)."""
 
 import pytest
-
 from benchmarks.text_decoding import main
 
 

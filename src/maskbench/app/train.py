@@ -54,9 +54,7 @@ def run(config: TrainConfig, run_dir: Path) -> float | None:
     if config.env.text:
         from maskbench.app.text_train import run_text_training
 
-        loss = run_text_training(config, run_dir)
-        point_latest(run_dir)
-        return loss
+        return run_text_training(config, run_dir)
     alone = config.experiment.cv_run_idx
     seeds = range(config.experiment.num_cv_runs) if alone is None else [alone]
     console = Console(stderr=True)
