@@ -3,12 +3,12 @@
     python reproducibility_scripts/ttm/cooking.py quick   # one seed, kitchens alone, minutes on two cores
     python reproducibility_scripts/ttm/cooking.py full    # three seeds, preset s, five times the steps
 
-The model learns from fresh games of ``kitchen_lite``, a third of which are not won, behind the share of points that each came to.
-It plays 20 validation and 20 test games of TextWorld per level (made at first use), 50 commands at most, its commands chosen
-among the admissible ones without ``look`` and ``examine`` (GATA's filter), entity ids for names (a handicap).
+The model learns from fresh games of ``kitchen_lite``, many of which are not won, behind the share of points of each. It plays
+20 validation and 20 test games of TextWorld per level (made at first use), 50 commands at most, its commands chosen among the
+admissible ones without ``look`` and ``examine`` (GATA's filter), with entity ids for names (a handicap).
 
-GATA's figures (arXiv:2002.09127, Table 2, Tr-DQN on text, GATA with observation generation, 100 training games) are recalled, not
-checked against the paper; GATA trains on 100 TextWorld games with rewards, this model on none.
+GATA's figures (arXiv:2002.09127, Table 2, Tr-DQN on text, GATA with observation generation, 100 training games) are recalled,
+not checked against the paper; GATA trains on 100 TextWorld games with rewards, this model on none.
 
 Written below ``--folder``: ``cooking.{csv,md}``, ``values.{csv,md}``. Run it again to go on after an interruption.
 """

@@ -2,10 +2,10 @@
 
     python reproducibility_scripts/ttm/self_training.py --epochs 3 --games 20     # kitchens of level 1, minutes on two cores
 
-Epoch 0 learns from the teacher. Every epoch then plays the training games at temperature 0.7 (``student_train``) and games of the
-test split greedily (``student_test``); its rollouts are labelled (event, failure, outcome) and join the data of the next epoch by
-the admission rule of run, epoch and partition. All values stay, since values are only worth asking for where bad ones are known;
-episodes that repeat themselves (unique commands under half) go, and a game counts eight rollouts at most.
+Epoch 0 learns from the teacher. Every epoch then plays the training games at temperature 0.7 (``student_train``) and games of
+the test split greedily (``student_test``); its rollouts are labelled (event, failure, outcome) and join the data of the next
+epoch by the admission rule of run, epoch and partition. All values stay, since values are only worth asking for where bad ones
+are known; episodes that repeat themselves (unique commands under half) go, and a game counts eight rollouts at most.
 
 Written below ``--folder``: the runs, ``epochs.{csv,md}``. Finished epochs are not trained again.
 """

@@ -55,9 +55,14 @@ PARTNERS = {
     "cross": ["masking=vima", "env=tabletop"],
     "state_action": ["masking=vima", "env=tabletop"],
     "poses": ["masking=vima", "env=tabletop"],
+    **{f"text_gpt_{size}": ["env=kitchen_lite", "masking=text_bc", "text.kitchen=1"] for size in ("xs", "s", "m")},
 }
 #: What schemes need beside them: environments of numbers alone, or with instructions.
 WORLDS = {"vima": "tabletop", "goal_mlp": "walker"}
+#: Worlds of words, which have schemes of their own.
+TEXT = ("cooking_level_1", "cooking_level_2", "cooking_level_3", "cooking_level_4", "kitchen_lite", "lantern_house")
+TEXT = (*TEXT, "zmachine", "zork")
+IN_WORDS = ["masking=text_bc", "text.kitchen=1"]
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda x: x)
@@ -69,11 +74,18 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
     else:
         world = WORLDS.get(option) or WORLDS.get(option.split("_")[0])
         partners = PARTNERS.get(option, []) if group != "masking" else [f"env={world}"] if world else []
+    if group in ("env", "dataset") and option in TEXT:
+        partners = [*partners, *IN_WORDS]
+    if (group, option) == ("paper", "ttm/self_training"):
+        partners = ["dataset.path=data/text/self"]
+    if group == "masking" and option.startswith("text_"):
+        partners = ["env=kitchen_lite", "text.kitchen=1"]
     load("train", [f"{group}={option}", *partners])
 
 
 @pytest.mark.parametrize(
-    ("env", "masking"), product([e for e in options(FOLDER, "env") if e != "carla"], [*FAMILIES, "multitask", "goal"])
+    ("env", "masking"),
+    product([e for e in options(FOLDER, "env") if e != "carla" and e not in TEXT], [*FAMILIES, "multitask", "goal"]),
 )
 def test_every_environment_composes_with_every_family_of_masks(env: str, masking: str) -> None:
     config = load("train", [f"env={env}", f"masking={masking}"])

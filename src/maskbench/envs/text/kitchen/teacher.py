@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def advise(game: Kitchen) -> str:
     """The next command of a plan that wins from here, wherever the game has got to; it looks at its inventory before it
-    starts, and touches no food before it has read the recipe."""
+    starts, and touches no food before it has read the recipe, whose directions it follows in order: cut, then cook."""
     state, recipe = game.state, game.house.recipe
     if state.moves == 0:
         return "inventory"
@@ -25,13 +25,13 @@ def advise(game: Kitchen) -> str:
         if step:
             return step
     for item in recipe:
-        if item.cooking != "raw" and state.states[item.food][0] == "raw":
-            heat = next(name for name, does in HEATS.items() if does == item.cooking)
-            return _walk(game, game.house.furniture[heat].room) or f"cook {item.food} with {heat}"
-    for item in recipe:
         if item.cutting != "uncut" and state.states[item.food][1] == "uncut":
             verb = {"chopped": "chop", "sliced": "slice", "diced": "dice"}[item.cutting]
             return _fetch(game, KNIFE) or f"{verb} {item.food} with knife"
+    for item in recipe:
+        if item.cooking != "raw" and state.states[item.food][0] == "raw":
+            heat = next(name for name, does in HEATS.items() if does == item.cooking)
+            return _walk(game, game.house.furniture[heat].room) or f"cook {item.food} with {heat}"
     return _walk(game, KITCHEN) or "prepare meal"
 
 
