@@ -94,7 +94,7 @@ def test_the_card_describes_the_data_and_survives_json(tmp_path):
 def test_wide_factors_get_one_number_each():
     spec = TrajectorySpec((Factor("image", "image", "state", (5, 5, 3)),))
     store = EpisodeStore.from_episodes(spec, [Episode({"image": np.full((4, 5, 5, 3), 9, np.uint8)})])
-    assert store.array("image").dtype == np.float32
+    assert store.array("image").dtype == np.uint8
     assert store.card.statistics["image"] == {"mean": [9.0], "std": [0.0], "min": [9.0], "max": [9.0]}
 
 

@@ -56,6 +56,9 @@ class CountingEnv:
     def recorded_rewards(self, rewards: np.ndarray) -> np.ndarray:
         return rewards
 
+    def import_options(self, format: str) -> dict[str, Any]:
+        return {}
+
     def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
         self.calls.append((episodes, seed, options))
         for i in range(episodes):
