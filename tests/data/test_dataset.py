@@ -106,6 +106,8 @@ def test_files_are_imported_once_until_they_change(tmp_path, monkeypatch):
     reads = []
 
     class Importer:
+        format = "fake"
+
         def read(self, path):
             reads.append(path)
             return types.SimpleNamespace(
