@@ -88,7 +88,8 @@ class Body:
         return np.where(inside & (relief > 0), self.z + relief * self.size[2], -1.0)
 
     def holds(self, point: np.ndarray) -> bool:
-        """Whether a point of the table lies within its outline, holes filled."""
+        """Whether a point of the table lies within its outline, holes filled: near one of the footprint's points, whose grid
+        is a twelfth of the size wide."""
         return bool(np.hypot(*(self.footprint - point).T).min() < 0.05 * max(self.size[:2]) + 0.004)
 
     def shifted(self, by: np.ndarray) -> Body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from maskbench.envs.tabletop.layout import Layout, NoRoomError
 from maskbench.envs.tabletop.objects import ObjectSpec, find_object
@@ -22,8 +23,9 @@ Kind = tuple[ObjectSpec, str]
 
 @dataclass(frozen=True)
 class _Matching(Task):
-    """One base, two objects that match it, and distractors that do not."""
+    """One base, two objects that match it in ``shared``, and distractors that do not."""
 
+    shared: ClassVar[str]
     oracle_max_steps = 4
     distractors: int = 1
     base_from_dragged: bool = False
@@ -39,14 +41,10 @@ class _Matching(Task):
         distractors = tuple(layout.add(*kind) for kind in others)
         pose, eps = layout.scene[base].pose, _EPS_BOWL if base_spec.name == "bowl" else _EPS
         image = object_image(base_spec, base_texture, layout.scene[base].size)
-        text = f"Put all objects with the same {self._property} as {{base_obj}} into it."
+        text = f"Put all objects with the same {self.shared} as {{base_obj}} into it."
         return PlacingTrial(
             layout.scene, Prompt(text, {"base_obj": image}), [[Goal(i, (pose,), eps) for i in goals]], distractors
         )
-
-    @property
-    @abstractmethod
-    def _property(self) -> str: ...
 
     @abstractmethod
     def _kinds(self, layout: Layout) -> tuple[ObjectSpec, str, list[Kind], list[Kind]]:
@@ -58,7 +56,7 @@ class SameTexture(_Matching):
     """Put all objects with the same texture as {base_obj} into it."""
 
     number, name, group = 14, "same_texture", "reasoning"
-    _property = "texture"  # type: ignore[assignment]
+    shared = "texture"
 
     def _kinds(self, layout: Layout) -> tuple[ObjectSpec, str, list[Kind], list[Kind]]:
         texture = layout.pick(layout.pools.textures)
@@ -74,7 +72,7 @@ class SameShape(_Matching):
     """Put all objects with the same profile as {base_obj} into it."""
 
     number, name, group = 15, "same_shape", "reasoning"
-    _property = "profile"  # type: ignore[assignment]
+    shared = "profile"
 
     def _kinds(self, layout: Layout) -> tuple[ObjectSpec, str, list[Kind], list[Kind]]:
         names = (*layout.pools.dragged, *_ALSO)
