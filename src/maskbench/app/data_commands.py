@@ -131,11 +131,13 @@ def load_store(overrides: Sequence[str]) -> EpisodeStore:
     from maskbench.app.config.instantiate import instantiate
 
     config = load("train", overrides)  # refuses mistakes before anything heavy is imported
+    from maskbench.app.experiment import keep_prompts
     from maskbench.data.dataset import load_dataset
 
     data, env = config.dataset, instantiate(config.env)
     generate = {"episodes": data.generate.episodes, "seed": data.generate.seed, "options": dict(data.generate.options)}
-    return load_dataset(env, path=data.path, format=data.format, generate=generate, root=config.experiment.data_root).store
+    root, keep = config.experiment.data_root, keep_prompts(env)
+    return load_dataset(env, path=data.path, format=data.format, generate=generate, root=root, keep=keep).store
 
 
 def _open(path: Path) -> EpisodeStore:

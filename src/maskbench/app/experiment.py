@@ -116,7 +116,7 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
         unlabelled={k: v for k, v in asdict(config.unlabelled).items() if k != "ratio"},
         place=config.place,
         root=root,
-        keep=_keep_prompts(environment),
+        keep=keep_prompts(environment),
     )
 
 
@@ -125,7 +125,7 @@ def library_beside(store: Path) -> Path:
     return store.with_name(f"{store.name}.prompts")
 
 
-def _keep_prompts(environment: Environment) -> Keep | None:
+def keep_prompts(environment: Environment) -> Keep | None:
     """Keeps prompts of environments that show pictures beside their stores."""
     kinds = {f.kind for f in environment.spec.with_role("state")}
     if not kinds & {"objects", "image"}:
