@@ -283,3 +283,20 @@ def test_one_trajectory_is_learned_by_heart():
     with torch.no_grad():
         found = head.logits(model(window, masks)["action"]).argmax(-1)
     assert torch.equal(found, head.codec.encode(window.values["action"]))
+
+
+def test_smoothed_targets_share_with_near_classes_and_vanish_where_the_bell_is_said():
+    model = prompted_model()
+    factor, target = model.head("action").factor, prompted_window(model).values["action"]
+    head = PosesHead(factor, 32, PosesOptions(hidden=16, smooth=1.0, rotation="yaw"))
+    index = head.codec.encode(target)
+    gap = (torch.arange(100) - index[..., None]).abs().float()
+    counts = torch.tensor(head.codec.bins)[:, None]
+    turns = torch.tensor([False, False, True] * 2)[:, None]
+    gap = torch.where(turns, torch.minimum(gap, counts - gap), gap)
+    bell = (-(gap**2) / 2).masked_fill(head.beyond, -torch.inf)
+    losses = head.losses(bell.flatten(-2), target)
+    assert float(sum(losses.values()).abs().max()) < 1e-4
+    finite = bell.masked_fill(head.beyond, -50.0)
+    near, far = (finite.roll(n, -1).masked_fill(head.beyond, -torch.inf) for n in (1, 9))
+    assert head.losses(near.flatten(-2), target)["pick"].mean() < head.losses(far.flatten(-2), target)["pick"].mean()

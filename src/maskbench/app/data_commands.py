@@ -168,13 +168,14 @@ def load_store(overrides: Sequence[str]) -> EpisodeStore:
     from maskbench.app.config.instantiate import instantiate
 
     config = load("train", overrides)  # refuses mistakes before anything heavy is imported
+    from maskbench.app.experiment import keep_prompts
     from maskbench.data.dataset import load_dataset
 
     data, env = config.dataset, instantiate(config.env)
     generate = {"episodes": data.generate.episodes, "seed": data.generate.seed, "options": dict(data.generate.options)}
     select = {"tasks": data.tasks, "qualities": data.qualities, "limit": data.limit}
-    root = config.experiment.data_root
-    return load_dataset(env, path=data.path, format=data.format, generate=generate, root=root, select=select).store
+    source = {"path": data.path, "format": data.format, "generate": generate, "select": select}
+    return load_dataset(env, **source, root=config.experiment.data_root, keep=keep_prompts(env)).store
 
 
 def _open(path: Path) -> EpisodeStore:

@@ -122,7 +122,7 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
         root=root,
         select={"tasks": config.tasks, "qualities": config.qualities, "limit": config.limit},
         hindsight=config.sampling.hindsight != "none",
-        keep=_keep_prompts(environment),
+        keep=keep_prompts(environment),
     )
 
 
@@ -131,7 +131,7 @@ def library_beside(store: Path) -> Path:
     return store.with_name(f"{store.name}.prompts")
 
 
-def _keep_prompts(environment: Environment) -> Keep | None:
+def keep_prompts(environment: Environment) -> Keep | None:
     """Keeps prompts of environments that show pictures beside their stores."""
     kinds = {f.kind for f in environment.spec.with_role("state")}
     if not kinds & {"objects", "image"}:

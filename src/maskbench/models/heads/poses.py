@@ -88,7 +88,7 @@ class PosesHead(Head):
         """``pick`` and ``place``: the poses' shares of the loss."""
         logits = self.logits(params)
         index = self.codec.encode(target)
-        loss = self._smoothed(logits, index) if self.smooth and self.training else self._exact(logits, index)
+        loss = self._smoothed(logits, index) if self.smooth else self._exact(logits, index)
         parts = self.codec.parts
         if self.reduction == "axes":
             half = parts[2].start
