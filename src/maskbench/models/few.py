@@ -7,7 +7,6 @@ no copies; and the large products read every factor as it lies in memory, forwar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from maskbench.models.dropout import kept
+from maskbench.models.products import product, trains_faster
 
 #: Tokens up to which training on a CPU has faster ways than fused attention (measured for 6, 10 and 16).
 FEW_TOKENS = 16
@@ -24,15 +24,8 @@ _MANY_ROWS = 64
 
 
 def pays(x: Tensor) -> bool:
-    """Whether a transformer trains faster this way on ``(B, N, D)``. Compiled code and autocast have ways of their own."""
-    fits = x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1] <= FEW_TOKENS and x.shape[0] >= _MANY_ROWS
-    plain = not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
-    return fits and plain and torch.is_grad_enabled() and x.requires_grad and _has_wide_vectors()
-
-
-@cache
-def _has_wide_vectors() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    """Whether a transformer trains faster this way on ``(B, N, D)``."""
+    return x.shape[1] <= FEW_TOKENS and x.shape[0] >= _MANY_ROWS and trains_faster(x)
 
 
 def turned(x: Tensor) -> Tensor:
@@ -67,13 +60,6 @@ def add_dropped(x: Tensor, y: Tensor, p: float) -> Tensor:
     return z
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.T`` of two matrices. In fp32 torch asks MKL, which uses half of the vector width of AMD processors; oneDNN, which
-    torch asks for bf16, takes half the time there (measured)."""
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
-    return y
-
-
 class _Turned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -89,14 +75,14 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _product(weight, x.flatten(1).t()).add_(bias[:, None]).view(-1, *x.shape[1:])
+        return product(weight, x.flatten(1).t()).add_(bias[:, None]).view(-1, *x.shape[1:])
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         dy = grad.flatten(1)
-        return _product(weight.t(), dy.t()).view_as(x), _product(dy, x.flatten(1)), dy.sum(1)
+        return product(weight.t(), dy.t()).view_as(x), product(dy, x.flatten(1)), dy.sum(1)
 
 
 class _Attend(torch.autograd.Function):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from maskbench.errors import ConfigError
 from maskbench.models import few
 from maskbench.models.dropout import Dropout, drop, relu_drop
+from maskbench.models.products import linear, linear_by
 
 Norm = Literal["pre", "post"]
 Activation = Literal["relu", "gelu"]
@@ -33,13 +34,13 @@ class Attention(nn.Module):
         b, n, d = x.shape
         mask = None if keys is None else keys[:, None, None, :]  # (B, 1, 1, N): never a dense (B, H, N, N) matrix
         if at is None:
-            q, k, v = self.qkv(x).view(b, n, 3, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)  # 3 x (B, H, N, D/H)
+            q, k, v = linear(self.qkv, x).view(b, n, 3, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)  # 3 x (B, H, N, D/H)
             if mask is not None and causal:
                 mask = mask & torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
         else:
             (wq, wkv), (bq, bkv) = self.qkv.weight.split([d, 2 * d]), self.qkv.bias.split([d, 2 * d])
-            q = F.linear(take_tokens(x, at), wq, bq).view(b, -1, self.n_head, d // self.n_head).transpose(1, 2)
-            k, v = F.linear(x, wkv, bkv).view(b, n, 2, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)
+            q = linear_by(take_tokens(x, at), wq, bq).view(b, -1, self.n_head, d // self.n_head).transpose(1, 2)
+            k, v = linear_by(x, wkv, bkv).view(b, n, 2, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)
             if causal:
                 past = (torch.arange(n, device=x.device) <= at[..., None])[:, None]  # (B, 1, M, N)
                 mask = past if mask is None else mask & past
@@ -48,7 +49,7 @@ class Attention(nn.Module):
             y = attend_few(q, k, v, causal, p)
         else:
             y = _attend(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal and mask is None)
-        return self.out(y.transpose(1, 2).reshape(b, -1, d))  # (B, N or M, D)
+        return linear(self.out, y.transpose(1, 2).reshape(b, -1, d))  # (B, N or M, D)
 
 
 def attend_few(q: Tensor, k: Tensor, v: Tensor, causal: bool, dropout: float) -> Tensor:
@@ -91,10 +92,10 @@ class Block(nn.Module):
         self.drop_inner = Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
 
     def mlp(self, x: Tensor) -> Tensor:
-        x = self.up(x)
+        x = linear(self.up, x)
         if self.activation == "relu":
-            return self.down(relu_drop(x, self.drop_inner.p, self.training))
-        return self.down(self.drop_inner(F.gelu(x)))
+            return linear(self.down, relu_drop(x, self.drop_inner.p, self.training))
+        return linear(self.down, self.drop_inner(F.gelu(x)))
 
     def forward(self, x: Tensor, causal: bool, keys: Tensor | None, at: Tensor | None = None) -> Tensor:
         looking = x if at is None else take_tokens(x, at)
