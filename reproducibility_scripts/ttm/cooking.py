@@ -107,9 +107,9 @@ def main(
     for value in ASKED:
         found = np.concatenate(
             [
-                scores(player(m, condition="fixed", value=value), 2, s, commands, games)
-                for m in models
-                for s in ("valid", "test")
+                scores(player(models[f"values/{s}"], condition="fixed", value=value), 2, split, commands, games)
+                for s in range(count)
+                for split in ("valid", "test")
             ]
         )
         means.append(float(found.mean()))
