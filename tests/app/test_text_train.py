@@ -51,7 +51,7 @@ def test_every_scheme_composes(scheme: str) -> None:
     assert config.masking.train.name == scheme
 
 
-@pytest.mark.parametrize("paper", ["cooking_quick", "self_training"])
+@pytest.mark.parametrize("paper", ["cooking_quick", "values_quick", "self_training"])
 def test_papers_compose(paper: str) -> None:
     assert load("train", [f"paper=ttm/{paper}", "dataset.path=data/text/self"]).env.text
 

@@ -45,10 +45,10 @@ def test_every_run_composes(name: str, mode: str, tmp_path: Path) -> None:
         assert (config.env.domain, config.env.task) == tuple(task.split("_", 1))
         assert config.dataset.path == str(tmp_path)
         agent = name == "rl_finetune" and not run.startswith("pretrained")
-        assert (config.agent is not None) == agent
+        assert (config.rl is not None) == agent
         if agent:
             assert config.dataset.qualities == ("unsup",)
-            assert config.agent.freeze == "as_published"
+            assert config.rl.freeze == "as_published"
             assert config.trainer.ema_decay is None
         elif name != "rl_finetune":
             assert config.dataset.tasks == (task,)

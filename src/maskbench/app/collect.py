@@ -54,7 +54,14 @@ def collect(overrides: Sequence[str], progress: bool = True) -> None:
 def run(config: CollectConfig, command: str, progress: bool = True) -> dict[Path, Card]:
     """Learns, rolls out, and writes cards; returns the card of each folder of episodes."""
     torch.set_num_threads(config.threads)
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(True)  # of the whole process, hence undone
+    try:
+        return _run(config, command, progress)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def _run(config: CollectConfig, command: str, progress: bool) -> dict[Path, Card]:
     family: DMControl = instantiate(replace(config.env, task=config.task or config.env.task))
     tree, name = Tree(Path(config.out)), config.agent.name
     run_dir = tree.run(config.part, family, name)

@@ -20,7 +20,7 @@ from maskbench.errors import ConfigError
 
 TARGETS = {t: n for t, n in members(Node).items() if t.startswith(PREFIX)}
 #: Arguments that the application gives, not YAML (specification, layout, heads ...).
-GIVEN = {"self", "spec", "layout", "heads", "head", "normaliser", "sizes"}
+GIVEN = {"self", "spec", "layout", "heads", "head", "normaliser", "sizes", "vocab_size"}
 
 
 @pytest.mark.parametrize(("target", "node"), TARGETS.items(), ids=lambda x: x if isinstance(x, str) else "")
