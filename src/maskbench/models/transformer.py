@@ -34,7 +34,9 @@ class Attention(nn.Module):
         b, n, d = x.shape
         mask = None if keys is None else keys[:, None, None, :]  # (B, 1, 1, N): never a dense (B, H, N, N) matrix
         if at is None:
-            q, k, v = linear(self.qkv, x).view(b, n, 3, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)  # 3 x (B, H, N, D/H)
+            q, k, v = (
+                linear(self.qkv, x).view(b, n, 3, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)
+            )  # 3 x (B, H, N, D/H)
             if mask is not None and causal:
                 mask = mask & torch.ones(n, n, dtype=torch.bool, device=x.device).tril()
         else:
