@@ -1,7 +1,7 @@
 """The large matrix products of fp32 training on a CPU.
 
-In fp32 torch asks MKL, which uses half of the vector width of AMD processors; oneDNN, which torch asks for bf16, takes about half
-the time there (measured: 1.5 to 2.3 times as fast forward, 1.1 to 2.4 times backward, for widths 64 to 1024).
+In fp32 torch asks MKL, which uses half of the vector width of AMD processors; oneDNN, which torch asks for bf16, takes about
+half the time there (measured: 1.5 to 2.3 times as fast forward, 1.1 to 2.4 times backward, for widths 64 to 1024).
 """
 
 from __future__ import annotations
