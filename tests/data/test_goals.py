@@ -157,3 +157,16 @@ def test_goals_that_a_window_cannot_hold_are_refused() -> None:
         with_goals("ahead", 4)
     with pytest.raises(DataError, match="goal factors of its own"):
         add_goals(add_goals(store()))
+
+
+def test_later_goals_lie_behind_the_window_in_its_own_episode() -> None:
+    window = with_goals("later", 3).batch(0)
+    state, goal = window.values["state"], window.values["goal_state"]
+    assert (goal == goal[:, :1]).all()
+    assert (goal[:, 0, 0] == state[:, 0, 0]).all()  # the same episode
+    last = torch.tensor([6, 9, 4])[state[:, 0, 0].long()]  # the state after the last action
+    nearest = state[:, -1, 1] + 1
+    assert (goal[:, 0, 1] >= nearest).all()
+    assert (goal[:, 0, 1] <= last).all()
+    early = (state[:, 0, 0] == 1) & (state[:, 0, 1] == 0)
+    assert set(goal[early, 0, 1].long().tolist()) == {3, 4, 5, 6, 7, 8, 9}

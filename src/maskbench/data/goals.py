@@ -5,7 +5,7 @@ In front (``FutureGoals``)::
     window    | g g | s0 s1 s2 s3 |        g: frames from a random moment after the window, of the same episode
               | - - | a0 a1 a2 a3 |        no action belongs to them
 
-In every token (``TokenGoals``; MaskDP's Goal-GPT and Goal-MLP, MaskDP spec 2.8), factors of their own with the role ``goal``::
+In every token (``TokenGoals``; MaskDP's Goal-GPT and Goal-MLP, MaskDP spec 2.8; C-BeT's mode ``stack``), factors of their own with the role ``goal``::
 
     window    | s0 s1 s2 s3 |              s3: the goal; actions from its timestep on are not asked
               | s3 s3 s3 s3 |
@@ -26,9 +26,9 @@ from maskbench.data.store import EpisodeStore
 from maskbench.errors import ConfigError, DataError
 from maskbench.trajectory import Factor, TrajectorySpec, Window
 
-#: Which state is the goal: the window's last one, a later one at random, or one up to ``reach`` timesteps after the window's
-#: only one, the same distance in a whole batch.
-Hindsight = Literal["none", "last", "random", "ahead"]
+#: Which state is the goal: the window's last one, one of its later ones at random, one of those after it, or one up to
+#: ``reach`` timesteps after the window's only one, the same distance in a whole batch.
+Hindsight = Literal["none", "last", "random", "later", "ahead"]
 PREFIX = "goal_"
 
 
@@ -89,6 +89,11 @@ class TokenGoals:
         for i in self._actions:
             known[:, :, i] &= asked
         return replace(window, values={**window.values, **values}, known=known)
+
+    def show(self, window: Window, states: Mapping[str, Tensor]) -> Window:
+        """The window with goals ``(B, 1, *shape)`` per state factor, from outside of it."""
+        goals = {g: _repeated(states[state_of(g)][:, 0], window.length) for g in self._goals}
+        return replace(window, values={**window.values, **goals})
 
 
 def _repeated(state: Tensor, length: int) -> Tensor:

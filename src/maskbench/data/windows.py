@@ -130,6 +130,7 @@ class WindowSampler:
         self._views: dict[str, Tensor] = {}
         self._goals = FutureGoals(store, chosen, found, goal_frames, goal_drop, self._on_device) if goal_frames else None
         self._tokens: TokenGoals | None = None
+        self._later = FutureGoals(store, chosen, found, 1, 0.0, self._on_device) if hindsight == "later" else None
         if scattered:
             return
         for (factor, parent, columns), has in zip(found, recorded.T, strict=True):
@@ -213,7 +214,10 @@ class WindowSampler:
             window = self._with_goals(window, goals, shown.to(self.device))
         if self._tokens is not None:
             row, start, _, episode = table.places.take(index, axis=1)
-            window = self._tokens.fill(random, window, row, self._lengths[episode] - start)
+            if self._later is None:
+                window = self._tokens.fill(random, window, row, self._lengths[episode] - start)
+            else:
+                window = self._tokens.show(window, self._later.draw(random, episode, start + window.length)[0])
         if self._tail:
             shape = (window.batch, window.length, len(self.spec))
             known = torch.ones(shape, dtype=torch.bool, device=self.device) if window.known is None else window.known.clone()

@@ -20,7 +20,7 @@ from maskbench.errors import ConfigError
 
 FOLDER = config_folder()
 OPTIONS = [(g, o) for g in GROUPS["train"].split() for o in options(FOLDER, g)]
-BETS = ["bet", "vqbet", "cbet"]
+BETS = ["bet", "vqbet", "cbet", "cbet_stack"]
 FAMILIES = [
     "unimask",
     "bert",
@@ -33,6 +33,7 @@ FAMILIES = [
     "bet",
     "vqbet",
     "cbet",
+    "cbet_stack",
 ]
 #: What an option needs beside it to be a runnable whole.
 PARTNERS = {

@@ -55,7 +55,7 @@ class Sampling:
     # runs of earlier versions do not have these
     goal_frames: CountOrNone = 0
     goal_drop: Annotated[float, Bound(least=0, below=1)] = 0.1
-    hindsight: Literal["none", "last", "random", "ahead"] = "none"
+    hindsight: Literal["none", "last", "random", "later", "ahead"] = "none"
     reach: Annotated[int, Bound(least=2)] = 64
     final: bool = False
     shuffle_slots: Literal["none", "episode", "observation"] = "none"
