@@ -5,7 +5,8 @@ In front (``FutureGoals``)::
     window    | g g | s0 s1 s2 s3 |        g: frames from a random moment after the window, of the same episode
               | - - | a0 a1 a2 a3 |        no action belongs to them
 
-In every token (``TokenGoals``; MaskDP's Goal-GPT and Goal-MLP, MaskDP spec 2.8; C-BeT's mode ``stack``), factors of their own with the role ``goal``::
+In every token (``TokenGoals``; MaskDP's Goal-GPT and Goal-MLP, MaskDP spec 2.8; C-BeT's mode ``stack``), factors of their own
+with the role ``goal``::
 
     window    | s0 s1 s2 s3 |              s3: the goal; actions from its timestep on are not asked
               | s3 s3 s3 s3 |
