@@ -1,6 +1,6 @@
 """Success by the number of demonstrations.
 
-    python reproducibility_scripts/vima/data_scaling.py quick   # task 1, 1000 to 11 500; about an hour of two cores
+    python reproducibility_scripts/vima/data_scaling.py quick   # task 1, 1000 to 11 500; an hour of CPU
     python reproducibility_scripts/vima/data_scaling.py full --launcher slurm   # 0.1, 1, 10 and 100 % of 637 000; GPUs
 
 The published finding is about baselines, too: a tenth of the data suffices to beat them. Judged here: more is better. Every

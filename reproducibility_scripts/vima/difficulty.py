@@ -1,6 +1,6 @@
 """CoGeLoT's difficulties: more distractors, harder goals, both; and how prompts that are hidden fare there.
 
-    python reproducibility_scripts/vima/difficulty.py quick   # task 1, one model; about 20 minutes of two cores
+    python reproducibility_scripts/vima/difficulty.py quick   # task 1, one model; 15 to 30 CPU-minutes
     python reproducibility_scripts/vima/difficulty.py full --launcher slurm   # 13 tasks, published sizes; GPUs
 
 The model was trained on ``easy`` alone. All difficulties play the same seeds, which are other scenes there.

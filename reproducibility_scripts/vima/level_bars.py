@@ -1,6 +1,6 @@
 """Success on the test levels, by model: CoGeLoT's configurations, and what needs no prompt.
 
-    python reproducibility_scripts/vima/level_bars.py quick   # task 1, four models; about 20 minutes of two cores each
+    python reproducibility_scripts/vima/level_bars.py quick   # task 1, four models; 15 to 30 CPU-minutes each
     python reproducibility_scripts/vima/level_bars.py full --launcher slurm   # 13 tasks, published sizes; GPUs
 
 "prompt-blind" is trained and asked without prompts; "spawn order, prompt-blind" moreover sees objects in the order in which the

@@ -1,7 +1,9 @@
 """Success per task and level beside VIMA-200M's and CoGeLoT's.
 
-python reproducibility_scripts/vima/per_task.py quick   # tasks 1, 3 and 7 by one model; about 40 minutes of two cores
-python reproducibility_scripts/vima/per_task.py full --launcher slurm   # 13 training tasks, four of L4; GPUs
+    python reproducibility_scripts/vima/per_task.py quick   # tasks 1, 3 and 7 by one model; 40 CPU-minutes
+    python reproducibility_scripts/vima/per_task.py full --launcher slurm   # 13 training tasks, four of L4; GPUs
+
+Rows "(random)" are uniform actions on the same episodes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """CoGeLoT's heat map: what changed instructions, hidden prompts and objects in another order do to success, level by level.
 
-    python reproducibility_scripts/vima/perturbations.py quick   # task 1, two models; about 20 minutes of two cores each
+    python reproducibility_scripts/vima/perturbations.py quick   # task 1, two models; 15 to 30 CPU-minutes each
     python reproducibility_scripts/vima/perturbations.py full --launcher slurm   # 13 tasks, published sizes; GPUs
 
 All rows play the same episodes, so that differences to the first row are paired. "spawn order" was trained on objects in the
