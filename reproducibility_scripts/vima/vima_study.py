@@ -20,6 +20,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from maskbench.app.acting import make_query
 from maskbench.app.campaign import Campaign
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.experiment import Model, load_model
@@ -92,8 +93,10 @@ class Asked:
     prompt: PromptRule = field(default_factory=PromptRule)
     shuffle: bool = False
 
-    def query(self) -> Query:
-        return Query("bc", greedy=True, perturb=self.perturb, prompt=self.prompt, shuffle_slots=self.shuffle)
+    def query(self, model: Model) -> Query:
+        """What is asked of ``model``, which draws its actions as its preset says."""
+        drawn = make_query(model.config.query, "bc")
+        return replace(drawn, perturb=self.perturb, prompt=self.prompt, shuffle_slots=self.shuffle)
 
 
 def at(asked: Asked, level: str) -> Asked:
@@ -162,7 +165,7 @@ def play(
         kept = folder / "played" / name
         if not (kept / RECORDS).is_file():
             slots = min(_SLOTS, episodes)
-            factory: PolicyFactory = partial(model.policy, asked.query(), slots, environment)
+            factory: PolicyFactory = partial(model.policy, asked.query(model), slots, environment)
             if policy == "random":
                 factory = partial(RandomPolicy, environment.spec.with_role("action")[0], *environment.action_range)
             runner = RolloutRunner(environment, factory, 1, slots, progress=False)
