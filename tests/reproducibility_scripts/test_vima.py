@@ -15,6 +15,7 @@ from rich.console import Console
 
 from maskbench.app.campaign import Campaign
 from maskbench.app.config.compose import load
+from maskbench.envs.tabletop.partitions import tasks_of
 from maskbench.trajectory import EpisodeRecord
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "reproducibility_scripts" / "vima"
@@ -71,10 +72,8 @@ def test_runs_of_a_cluster_are_jobs_in_the_same_folders(tmp_path: Path) -> None:
     assert Campaign(tmp_path, runs, launcher="slurm").command(name, "interrupted") == [f"resume={tmp_path / name}"]
 
 
-def test_full_windows_and_slots_hold_every_test_task() -> None:
+def test_full_is_the_published_recipe_on_every_training_task() -> None:
     config = load("train", ["paper=vima/full"])
-    from maskbench.envs.tabletop.partitions import tasks_of
-
     assert set(config.env.task) == set(tasks_of("placement_generalization"))
     assert config.model.n_embd == 768
     assert (config.optimizer.lr, config.experiment.batch_size, config.scheduler.warmup_steps) == (1e-4, 128, 7000)
