@@ -33,12 +33,15 @@ class Campaign:
     runs:    overrides by name. A run whose ``model.load_dir`` is ``<root>/<name>`` of another one waits for it.
     workers: runs that train at the same time, each in a process with one thread. More than one writes what a run prints to
              ``<root>/<name>.log``.
+    launcher: how each run is launched (``configs/launcher``): ``basic`` = in its process; ``slurm`` = as a job of the cluster,
+             whose end the process waits for, so that ``workers`` is how many jobs are queued at the same time.
     """
 
     root: Path
     runs: Mapping[str, Sequence[str]]
     workers: int = 1
     script: Path = Path("train.py")
+    launcher: str = "basic"
 
     def state(self, name: str) -> State:
         """A run is finished once its evaluation is written; before that it resumes from its last checkpoint."""
@@ -102,10 +105,19 @@ class Campaign:
                     raise ConfigError(f"the runs {[*chain, need]} wait for each other")
                 chain.append(need)
 
-    def _start(self, name: str, state: State, console: Console) -> subprocess.Popen[bytes]:
+    def command(self, name: str, state: State) -> list[str]:
+        """Arguments of the script that train ``name``, or go on with it. An interrupted run always goes on in this machine's
+        process."""
         folder = self.root / name
-        start = [f"resume={folder}"] if state == "interrupted" else [*self.runs[name], f"hydra.run.dir={folder}"]
-        command = [sys.executable, str(self.script), *start]
+        if state == "interrupted":
+            return [f"resume={folder}"]
+        if self.launcher == "basic":
+            return [*self.runs[name], f"hydra.run.dir={folder}"]
+        where = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
+        return ["-m", *self.runs[name], f"launcher={self.launcher}", *where]
+
+    def _start(self, name: str, state: State, console: Console) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(self.script), *self.command(name, state)]
         if self.workers == 1:
             console.rule(name)
             return subprocess.Popen(command, start_new_session=True)
