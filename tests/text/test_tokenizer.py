@@ -16,6 +16,12 @@ CORPUS = ["take the knife from the counter", "You take the knife from the counte
 RECIPE = "Recipe #1\nIngredients:\n  red apple\n  white onion\n\nDirections:\n  chop the red apple"
 
 
+@pytest.fixture(scope="module")
+def bpe() -> Tokenizer:
+    pytest.importorskip("tokenizers", reason="byte pairs need maskbench[text]")
+    return fit_tokenizer("bpe_300", CORPUS)
+
+
 @given(st.text().filter(lambda t: "@" not in t and "<" not in t))
 def test_bytes_survive(text: str) -> None:
     tokenizer = Tokenizer()
@@ -23,24 +29,21 @@ def test_bytes_survive(text: str) -> None:
 
 
 @given(st.text().filter(lambda t: "@" not in t and "<" not in t))
-def test_byte_pairs_survive(text: str) -> None:
-    assert BPE.decode(BPE.encode(text)) == text
+def test_byte_pairs_survive(bpe: Tokenizer, text: str) -> None:
+    assert bpe.decode(bpe.encode(text)) == text
 
 
-BPE = fit_tokenizer("bpe_300", CORPUS)
+def test_byte_pairs_are_shorter_and_specials_are_whole(bpe: Tokenizer) -> None:
+    assert len(bpe.encode("take the knife")) < len(Tokenizer().encode("take the knife"))
+    assert bpe.encode(" @7") == [SPECIALS.index("@7")]
+    assert bpe.encode("<v9>") == [SPECIALS.index("<v9>")]
+    assert bpe.decode(bpe.encode("cook @7 with oven")) == "cook @7 with oven"
 
 
-def test_byte_pairs_are_shorter_and_specials_are_whole() -> None:
-    assert len(BPE.encode("take the knife")) < len(Tokenizer().encode("take the knife"))
-    assert BPE.encode(" @7") == [SPECIALS.index("@7")]
-    assert BPE.encode("<v9>") == [SPECIALS.index("<v9>")]
-    assert BPE.decode(BPE.encode("cook @7 with oven")) == "cook @7 with oven"
-
-
-def test_a_tokenizer_survives_its_checkpoint() -> None:
-    encoding = Encoding(BPE, common=frozenset({"knife"}), context=99)
+def test_a_tokenizer_survives_its_checkpoint(bpe: Tokenizer) -> None:
+    encoding = Encoding(bpe, common=frozenset({"knife"}), context=99)
     again = Encoding.from_json(encoding.to_json())
-    assert again.tokenizer.encode("take the knife @3") == BPE.encode("take the knife @3")
+    assert again.tokenizer.encode("take the knife @3") == bpe.encode("take the knife @3")
     assert (again.common, again.context, again.buckets) == (encoding.common, 99, encoding.buckets)
     with pytest.raises(DataError, match="other special tokens"):
         Tokenizer.from_json({"specials": ["<pad>"], "merges": None})
