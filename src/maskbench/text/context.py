@@ -23,6 +23,7 @@ class Context:
 
 
 def is_document(text: str) -> bool:
+    """Whether an observation is worth keeping in sight: a recipe, a leaflet, a map."""
     return bool(DOCUMENT.search(text))
 
 

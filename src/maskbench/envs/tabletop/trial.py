@@ -84,6 +84,7 @@ class Goal:
 
 
 def distance(a: Pose, b: Pose) -> float:
+    """Metres between two places on the table."""
     return float(np.hypot(a.x - b.x, a.y - b.y))
 
 

@@ -25,6 +25,7 @@ def split(text: str) -> list[str]:
 
 
 def is_placeholder(word: str) -> bool:
+    """Whether a word holds a ``{placeholder}``, the signs around it included."""
     return PLACEHOLDER.search(word) is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice, permutations
@@ -176,15 +177,17 @@ class _Sweep(Task):
         ]
         return trial
 
+    @abstractmethod
     def _line(self, rng: np.random.Generator) -> tuple[Pose, Zone]:
-        raise NotImplementedError
+        """Where the constraint lies, and the zone that it closes."""
 
+    @abstractmethod
     def _detour(self, block: Body, side: int) -> float:
         """By which the oracle takes the nearest blocks first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _plan(self, trial: SweepingTrial, order: tuple[int, ...], side: int, depth: float) -> Plan:
-        raise NotImplementedError
+        """The oracle's pushes, block after block."""
 
     def _block(self, layout: Layout) -> ObjectSpec:
         return layout.dragged() if self.kit_shapes else find_object("small block")

@@ -128,6 +128,7 @@ class Prose:
 
 
 def article(noun: str) -> str:
+    """``a`` or ``an``, by the first letter."""
     return "an" if noun[0] in "aeiou" else "a"
 
 
