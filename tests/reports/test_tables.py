@@ -8,8 +8,8 @@ from rich.console import Console
 from tests.reports.demo import write_run
 
 from maskbench.errors import ConfigError
-from maskbench.reports.collect import collect
-from maskbench.reports.tables import Measured, Table, rollout_table, show, task_loss_table
+from maskbench.reports.collect import RolloutResult, collect
+from maskbench.reports.tables import Measured, Table, metric_table, occurrence_tables, rollout_table, show, task_loss_table
 
 TABLE = Table(
     "Success <rates>",
@@ -86,4 +86,24 @@ def test_run_tables_pivot_tasks_and_metrics(tmp_path: Path) -> None:
     results = rollout_table(run.rollouts)
     assert results.columns == ("query", "policy", "success", "return", "n")
     assert [row[:2] for row in results.rows] == [("bc", "masked"), ("goal", "masked"), ("bc", "random")]
-    assert rollout_table(run.rollouts, details=True).columns == ("query", "policy", "event:key", "n")
+
+
+def _result(policy: str, metric: str, value: float) -> RolloutResult:
+    return RolloutResult("bc", policy, metric, value, value - 0.1, value + 0.1, 20, f"what {metric} is")
+
+
+def test_many_metrics_of_few_policies_stand_one_a_row_with_their_meaning() -> None:
+    results = [_result(p, m, 0.5) for p in ("model", "random") for m in ("p_1", "p_2", "event:kettle")]
+    table = metric_table(results[:-1])
+    assert table.columns == ("metric", "bc · model", "bc · random", "meaning")
+    assert [(row[0], row[-1]) for row in table.rows] == [("p_1", "what p_1 is"), ("p_2", "what p_2 is")]
+    assert table.notes == ("Episodes: 20 (bc · model), 20 (bc · random).",)
+
+
+def test_events_keep_their_order_and_the_likeliest_modes_come_first() -> None:
+    modes = [_result("model", f"mode:{i:02}", i / 100) for i in range(20)]
+    events, likely = occurrence_tables([_result("model", "event:b", 0.1), _result("model", "event:a", 0.9), *modes])
+    assert [row[0] for row in events.rows] == ["b", "a"]
+    assert [row[0] for row in likely.rows] == [f"{i:02}" for i in range(19, 7, -1)]
+    assert likely.notes == ("and 8 rarer ones",)
+    assert list(occurrence_tables([_result("model", "return", 1.0)])) == []

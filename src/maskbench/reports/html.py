@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from maskbench.reports import figures
 from maskbench.reports.collect import Run, collect
 from maskbench.reports.style import DARK, LIGHT, Theme, png
-from maskbench.reports.tables import Cell, Table, rollout_table, show, task_loss_table
+from maskbench.reports.tables import Cell, Table, metric_table, occurrence_tables, rollout_table, show, task_loss_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,10 +100,10 @@ def _rollouts(run: Run) -> Iterator[str]:
         metrics = {r.metric for r in run.rollouts}
         if metrics & {"success", "normalised_score", "return", "goal_distance"}:
             yield _figure("rollout results with intervals", lambda theme: figures.rollout_bars(run.rollouts, theme=theme))
-        for title, details in (("Results", False), ("Events and modes", True)):
-            table = rollout_table(run.rollouts, title, details)
-            if table.rows:
-                yield table.to_html()
+        wide, tall = rollout_table(run.rollouts, "Results"), metric_table(run.rollouts, "Results")
+        yield (wide if len(wide.rows) >= len(tall.rows) else tall).to_html()
+        for table in occurrence_tables(run.rollouts):
+            yield f"<details><summary>{html.escape(table.title)}</summary>{table.to_html()}</details>"
     if run.films:
         films = (
             f'<figure><img class="film" alt="episodes asked by {html.escape(query)}" src="{_data("gif", path.read_bytes())}">'
@@ -209,6 +209,7 @@ table{width:100%;border-collapse:collapse;font-size:13.5px}
 th,td{padding:7px 12px 7px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:baseline}
 th{color:var(--muted);font-size:12.5px;font-weight:500}
 .num{text-align:right;padding:7px 0 7px 16px;font-variant-numeric:tabular-nums;white-space:nowrap}
+.num+.text{padding-left:28px}
 .range{margin-left:6px;color:var(--muted);font-size:12px}
 .note{margin:8px 0 0;color:var(--muted);font-size:12.5px}
 figure{margin:4px 0 18px}

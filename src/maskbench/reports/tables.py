@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,28 +145,64 @@ BRIEF = (
 )
 
 
-def rollout_table(
-    results: Sequence[RolloutResult], title: str = "Rollouts", details: bool = False, brief: bool = False
-) -> Table:
-    """One row a query and policy, one column a metric.
+def rollout_table(results: Sequence[RolloutResult], title: str = "Rollouts", brief: bool = False) -> Table:
+    """One row a query and policy, one column a metric; without counts of single events and modes.
 
-    details: the events and modes, else all other metrics.
-    brief:   the few metrics that a terminal has room for, without their definitions.
+    brief: the few metrics that a terminal has room for, without their definitions.
     """
-    chosen = [r for r in results if (":" in r.metric or r.metric.startswith("mode")) == details]
-    if brief:
-        chosen = [r for r in chosen if r.metric in BRIEF or details]
-    metrics = tuple(dict.fromkeys(r.metric for r in chosen))
-    keys = tuple(dict.fromkeys((r.query, r.policy) for r in chosen))
-    found = {(r.query, r.policy, r.metric): r for r in chosen}
+    chosen = [r for r in results if ":" not in r.metric and (not brief or r.metric in BRIEF)]
+    metrics, keys, found = _crossed(chosen)
     rows = []
-    for query, policy in keys:
-        group = [found.get((query, policy, m)) for m in metrics]
-        cells = (None if r is None else Measured(r.value, r.low, r.high) for r in group)
-        rows.append((query, policy, *cells, max(r.n for r in group if r is not None)))
+    for key in keys:
+        group = [found.get((key, m)) for m in metrics]
+        rows.append((*key, *map(_measured, group), max(r.n for r in group if r is not None)))
     definitions = dict.fromkeys((r.metric, r.definition) for r in chosen if r.definition)
     notes = ("; ".join(f"{metric}: {definition}" for metric, definition in definitions) + ".",)
     return Table(title, ("query", "policy", *metrics, "n"), tuple(rows), notes if definitions and not brief else ())
+
+
+def metric_table(results: Sequence[RolloutResult], title: str = "Rollouts") -> Table:
+    """The same with one row a metric, for the many metrics of few policies."""
+    metrics, keys, found = _crossed([r for r in results if ":" not in r.metric])
+    meaning = {r.metric: r.definition for r in results}
+    rows = tuple((m, *(_measured(found.get((key, m))) for key in keys), meaning[m]) for m in metrics)
+    counts = {_named(key): max(r.n for r in results if (r.query, r.policy) == key) for key in keys}
+    note = "Episodes: " + ", ".join(f"{n} ({name})" for name, n in counts.items()) + "."
+    return Table(title, ("metric", *counts, "meaning"), rows, (note,))
+
+
+#: Modes that a page lists.
+_MODES = 12
+
+
+def occurrence_tables(results: Sequence[RolloutResult]) -> Iterator[Table]:
+    """Events, then the likeliest modes of the first policy: one row each, the fraction of episodes that show it."""
+    for kind, most, title in (("event", None, "Events"), ("mode", _MODES, "Modes")):
+        metrics, keys, found = _crossed([r for r in results if r.metric.startswith(f"{kind}:")])
+        if most is not None:
+            metrics = sorted(metrics, key=lambda m: -found[keys[0], m].value if (keys[0], m) in found else 0.0)
+        rows = tuple((m.partition(":")[2], *(_measured(found.get((key, m))) for key in keys)) for m in metrics[:most])
+        notes = (f"and {len(metrics) - len(rows)} rarer ones",) if len(metrics) > len(rows) else ()
+        if rows:
+            yield Table(f"{title}, fraction of episodes", (kind, *map(_named, keys)), rows, notes)
+
+
+_Key = tuple[str, str]
+
+
+def _crossed(results: Sequence[RolloutResult]) -> tuple[list[str], list[_Key], dict[tuple[_Key, str], RolloutResult]]:
+    """Metrics, queries with policies, and what stands at both, in order of appearance."""
+    metrics = list(dict.fromkeys(r.metric for r in results))
+    keys = list(dict.fromkeys((r.query, r.policy) for r in results))
+    return metrics, keys, {((r.query, r.policy), r.metric): r for r in results}
+
+
+def _named(key: _Key) -> str:
+    return " · ".join(key)
+
+
+def _measured(result: RolloutResult | None) -> Measured | None:
+    return None if result is None else Measured(result.value, result.low, result.high)
 
 
 def matrix_table(matrix: Matrix, corner: str = "trained on") -> Table:
