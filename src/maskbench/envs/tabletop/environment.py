@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment, LoopedBatch
+from maskbench.envs.base import Environment, LoopedBatch, numbered
+from maskbench.envs.parallel import in_processes
 from maskbench.envs.single import observation_space
 from maskbench.envs.tabletop.actions import HIGHEST, LOWEST, NOTHING, PARTS, WIDTH
 from maskbench.envs.tabletop.features import Observe, observe_factors, state_factors
@@ -159,7 +158,7 @@ class Tabletop(Environment):
         return {name: value for name, value in observation.items() if name != "ee"}
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
-        self, episodes: int, seed: int, pick: Pick = "centroid", prompts: bool | None = None, workers: int = 1
+        self, episodes: int | range, seed: int, pick: Pick = "centroid", prompts: bool | None = None, workers: int = 1
     ) -> Iterator[Episode]:
         """Successful demonstrations of the scripted oracle, tasks in turn; ``meta`` names task, seed and instruction.
 
@@ -175,10 +174,9 @@ class Tabletop(Environment):
         make = partial(self._demonstration, seed, pick, keep)
         if workers == 1:
             env = self.make()
-            yield from (make(i, env) for i in range(episodes))
+            yield from (make(i, env) for i in numbered(episodes))
             return
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(make, range(episodes), chunksize=8)
+        yield from in_processes(make, numbered(episodes), workers)
 
     def _demonstration(self, seed: int, pick: Pick, keep_prompt: bool, i: int, env: FactorEnv | None = None) -> Episode:
         env, rng = env or self.make(), np.random.default_rng([seed, i])
