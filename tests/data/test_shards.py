@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from tests.data.worlds import SPEC, episode
 
+import maskbench
 from maskbench.data.growing import Keep
 from maskbench.data.shards import unfinished_folder
 from maskbench.data.store import EpisodeStore, grow_store
@@ -217,7 +218,9 @@ load_dataset(env, generate={"episodes": 80, "seed": 1, "options": options}, root
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_generation_of_the_tabletop_resumes(tmp_path, workers):
     def begin(root: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(root), str(workers)], stderr=subprocess.PIPE)
+        command = [sys.executable, "-c", SCRIPT, str(root), str(workers)]
+        here = {**os.environ, "PYTHONPATH": str(Path(maskbench.__file__).parents[1])}
+        return subprocess.Popen(command, stderr=subprocess.PIPE, env=here)
 
     killed = begin(tmp_path / "killed")
     try:

@@ -203,7 +203,7 @@ def test_published_weights_fill_the_published_model_and_nothing_is_left_over():
 
 
 def test_entries_that_no_policy_has_and_other_sizes_are_refused():
-    with pytest.raises(DataError, match="no entry of a public VIMA policy"):
+    with pytest.raises(DataError, match="no entry of a published policy"):
         published_weights({"policy.xattn_gpt.h.0.attn.rotary": torch.zeros(1)})
     state = {n: t for n, t in published_state(layers=2).items() if "t5.encoder" not in n}
     with pytest.raises(DataError, match="choose the published size"):
