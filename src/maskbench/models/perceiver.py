@@ -25,9 +25,7 @@ class PerceiverLayer(nn.Module):
         """Latents ``(M, n, D)``, tokens ``(M, k, D)``."""
         x = self.norm(latents)
         seen = x if tokens is None or self.norm_tokens is None else self.norm_tokens(tokens)
-        q, k, v = (
-            y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (self.query(x), self.key(seen), self.value(seen))
-        )
+        q, k, v = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (self.query(x), self.key(seen), self.value(seen)))
         p = self.dropout if self.training else 0.0
         x = latents + self.out(F.scaled_dot_product_attention(q, k, v, dropout_p=p).transpose(1, 2).flatten(2))
         return x + self.down(F.gelu(self.up(self.norm_up(x))))
