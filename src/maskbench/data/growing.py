@@ -82,12 +82,14 @@ class StoreFiles:
         self._metas.writelines(map(meta_line, chunk.metas))
 
     def flush(self) -> None:
-        for file in (*self._arrays(), self._metas):
+        for file in self._arrays():
             file.flush()
+        self._metas.flush()
 
     def close(self) -> None:
-        for file in (*self._arrays(), self._metas):
+        for file in self._arrays():
             file.close()
+        self._metas.close()
 
     def mapped(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The factors, mapped, and the episode ends. The files must be closed."""
