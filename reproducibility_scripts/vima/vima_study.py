@@ -173,6 +173,9 @@ class Stage:
         return slug(name) in self.models
 
     def model(self, name: str) -> Sequence[Trained]:
+        """Every seed of a model. Raises BadParameter where it was skipped."""
+        if not self.has(name):
+            raise typer.BadParameter(f"--skip {slug(name)}: the script needs this model")
         return self.models[slug(name)]
 
     def play(self, name: str, asked: Asked) -> list[list[EpisodeRecord]]:
@@ -191,8 +194,8 @@ class Stage:
         return {(row, level): self.play(name, at(a, level)) for row, a in asked.items() for level in self.columns}
 
 
-def run(runs: Callable[[Mode, int], Runs], report: Callable[[Stage], None], about: str | None) -> None:
-    """The command of a script: trains what is missing, then reports. ``about`` is its help."""
+def run(runs: Callable[[Mode, int], Runs], play: Callable[[Stage], None], about: str | None) -> None:
+    """The command of a script: trains what is missing, then plays and reports. ``about`` is its help."""
 
     def main(
         mode: Annotated[str, typer.Argument(help="quick | full")] = "quick",
@@ -209,12 +212,21 @@ def run(runs: Callable[[Mode, int], Runs], report: Callable[[Stage], None], abou
         skip: Annotated[list[str], typer.Option(help="a model to leave out, as its folder is called; may be repeated")] = [],  # noqa: B006
     ) -> None:
         how, console = checked(mode), Console(stderr=True)
-        wanted = {n: o for n, o in runs(how, seeds).items() if n.rpartition("/")[0] not in skip}
+        wanted = left(runs(how, seeds), skip)
         models = train(folder / how, wanted, taken(use, wanted), workers, console, launcher)
-        report(Stage(folder / how, how, episodes, console, models))
+        play(Stage(folder / how, how, episodes, console, models))
 
     main.__doc__ = about
     typer.run(main)
+
+
+def left(runs: Runs, skip: Iterable[str]) -> Runs:
+    """The runs of models that are not skipped. Raises BadParameter for names that no model has."""
+    names = dict.fromkeys(name.rpartition("/")[0] for name in runs)
+    for name in skip:
+        if name not in names:
+            raise typer.BadParameter(f"--skip {name}: no model is called so. {did_you_mean(name, names)}")
+    return {name: overrides for name, overrides in runs.items() if name.rpartition("/")[0] not in skip}
 
 
 def taken(use: Iterable[str], runs: Runs) -> dict[str, Path]:

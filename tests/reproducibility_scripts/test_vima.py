@@ -221,6 +221,14 @@ def test_parts_that_a_model_was_trained_without_stay_hidden() -> None:
     assert study.hidden(study.Asked("L2")).query(model).prompt.both == 0
 
 
+def test_models_can_be_skipped_by_their_names() -> None:
+    study = importlib.import_module("vima_study")
+    runs = study.lines((study.WHOLE, "prompt-blind"), "quick", 2)
+    assert list(study.left(runs, ["prompt-blind"])) == ["objects_cross-attention/0", "objects_cross-attention/1"]
+    with pytest.raises(typer.BadParameter, match=r"no model is called so.*prompt-blind"):
+        study.left(runs, ["promptblind"])
+
+
 def test_finished_runs_from_elsewhere_are_taken_as_they_are(tmp_path: Path, monkeypatch, capsys) -> None:
     study = importlib.import_module("vima_study")
     runs = study.lines((study.WHOLE, "prompt-blind"), "quick", 1)
@@ -252,7 +260,9 @@ def test_commands_train_play_and_report(name: str, tmp_path: Path, monkeypatch, 
         lambda root, runs, *_: {n.rpartition("/")[0]: [study.Trained(root / n, SimpleNamespace(config=config))] for n in runs},
     )
     monkeypatch.setattr(study, "play", lambda folder, model, asked, n, policy="model": episodes(0.5, n=n)[0])
-    monkeypatch.setattr(sys, "argv", [name, "quick", "--folder", str(tmp_path), "--episodes", "4", "--skip", "prompt-blind"])
+    skipped = {"level_bars": "prompt-blind", "perturbations": "spawn_order", "per_task": "per_task_prompt-blind"}.get(name)
+    options = ["--folder", str(tmp_path), "--episodes", "4", *(["--skip", skipped] if skipped else [])]
+    monkeypatch.setattr(sys, "argv", [name, "quick", *options])
     with pytest.raises(SystemExit) as ended:
         study.run(script.runs, script.play, script.__doc__)
     assert ended.value.code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,15 +123,6 @@ def kept(episodes: Iterable[Episode], keeping: Keeping, first: int = 0) -> Itera
 def meta_line(meta: Mapping[str, Any]) -> str:
     """An episode's line of ``meta.jsonl``. Raises DataError for what is no plain value."""
     return json.dumps(dict(meta), sort_keys=True, default=_plain) + "\n"
-
-
-def durable(path: Path) -> None:
-    """Returns once what was written to a file or a folder has reached the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _plain(value: Any) -> Any:

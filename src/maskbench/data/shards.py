@@ -22,7 +22,6 @@ from typing import Any
 
 from rich.console import Console
 
-from maskbench.data.growing import durable
 from maskbench.data.npyfile import data_begin
 
 #: A shard is what comes together in so many seconds, 32 MB at most.
@@ -117,6 +116,15 @@ class Shards:
 
     def _files(self) -> list[Path]:
         return [p for p in sorted(self.folder.rglob("*")) if p.is_file() and p.name not in (_JOURNAL, _LOCK)]
+
+
+def durable(path: Path) -> None:
+    """Returns once what was written to a file or a folder has reached the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def replace_folder(source: Path, target: Path) -> None:
