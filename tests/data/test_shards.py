@@ -175,6 +175,11 @@ def test_faults_are_named_by_the_number_of_their_episode_after_an_interruption(t
         grow_store(tmp_path / "s", SPEC, COUNT, make, versions=VERSIONS, keep=KEEP, console=QUIET, seconds=0.0, **ABOUT)
 
 
+def test_no_episodes_are_refused(tmp_path):
+    with pytest.raises(DataError, match="at least one episode"):
+        grow_store(tmp_path / "s", SPEC, 0, lambda first: (), versions=VERSIONS, console=QUIET, **ABOUT)
+
+
 def test_a_second_process_waits_for_the_first_and_opens_its_store(tmp_path):
     begun, go_on, made = threading.Event(), threading.Event(), []
 

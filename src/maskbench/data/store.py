@@ -247,7 +247,8 @@ def grow_store(
             first = shards.recover(console)
             if first:
                 console.print(f"going on with {path.name}: {first} of {episodes} episodes are there", soft_wrap=True)
-            files = _fill(unfinished, spec, make(first) if first < episodes else None, keep, shards, first, seconds)
+            missing = make(first) if first < episodes or not first else None
+            files = _fill(unfinished, spec, missing, keep, shards, first, seconds)
             _publish(files, path, keep, False, versions=versions, **about)
     return EpisodeStore.open(path, place)
 
