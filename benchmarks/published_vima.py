@@ -31,15 +31,15 @@ from torch import Tensor, nn
 
 from maskbench.envs.tabletop import Tabletop
 from maskbench.masking.causal import CausalMask
-from maskbench.models.cross import CrossDecoder
+from maskbench.models.cross import Conditioning, CrossDecoder
 from maskbench.models.heads import HeadChoice, PosesOptions, build_heads
 from maskbench.models.prompts import TextOptions
 from maskbench.models.sight import SightOptions
-from maskbench.models.vima_weights import load_published
+from maskbench.models.vima_weights import POSES, load_published
 from maskbench.models.xattn import SIZES
 from maskbench.objects import OBJECT_BYTES, VIEWS, compacted, unpacked
 from maskbench.tokens.layout import build_layout
-from maskbench.tokens.prompt import IMAGE, WORD, PromptTokeniser, PromptTokens
+from maskbench.tokens.prompt import IMAGE, WORD, PromptTokeniser, PromptTokens, Visual
 from maskbench.trajectory import Factor, TrajectorySpec, Window
 
 #: T5 as the published model has it (``base``), and one that a CPU can wait for.
@@ -60,7 +60,7 @@ TASKS = (
 
 
 class Published:
-    """VIMA's policy, imported from a checkout."""
+    """VIMA's policy and its baselines', imported from a checkout: classes by name."""
 
     def __init__(self, checkout: Path, t5: str) -> None:
         if not (checkout / "vima" / "policy" / "vima_policy.py").is_file():
@@ -97,16 +97,19 @@ class Published:
         from transformers.models.openai import modeling_openai
 
         modeling_openai.Attention = _attention(modeling_openai.Conv1D)
+        modeling_openai.OpenAIGPTPreTrainedModel.get_head_mask = lambda _, mask, layers: [mask] * layers
         shim = ModuleType("vima.nn.prompt_encoder")
         shim.T5PromptEncoder, shim.WordEmbedding = T5PromptEncoder, WordEmbedding  # type: ignore[attr-defined]
         sys.modules.setdefault("kornia", ModuleType("kornia"))
         sys.modules["vima.nn.prompt_encoder"] = shim
-        perceiver = ModuleType("vima.nn.obj_encoder.perceiver")
-        perceiver.ObjectsPerceiverEncoder = object  # type: ignore[attr-defined]
-        sys.modules["vima.nn.obj_encoder.perceiver"] = perceiver
-        from vima.policy.vima_policy import VIMAPolicy
+        from vima.policy import VIMAFlamingoPolicy, VIMAGatoPolicy, VIMAGPTPolicy, VIMAPolicy
 
-        self.policy: type[nn.Module] = VIMAPolicy
+        self.policies: dict[str, type[nn.Module]] = {
+            "vima": VIMAPolicy,
+            "gato": VIMAGatoPolicy,
+            "flamingo": VIMAFlamingoPolicy,
+            "gpt": VIMAGPTPolicy,
+        }
 
 
 def _attention(projection: Any) -> type[nn.Module]:
@@ -117,6 +120,7 @@ def _attention(projection: Any) -> type[nn.Module]:
             super().__init__()
             self.n_head, self.split_size, self.scale, self.n_positions = config.n_head, nx, scale, n_positions
             self.c_attn, self.c_proj = projection(3 * nx, nx), projection(nx, nx)
+            self.register_buffer("bias", torch.ones(n_positions, n_positions).tril()[None, None])
             self.attn_dropout, self.resid_dropout = nn.Dropout(config.attn_pdrop), nn.Dropout(config.resid_pdrop)
 
         def forward(self, x: Tensor, attention_mask: Any = None, head_mask: Any = None, output_attentions: bool = False) -> Any:
@@ -129,15 +133,12 @@ def _attention(projection: Any) -> type[nn.Module]:
     return Attention
 
 
-def make_ours(size: str, folder: Path, slots: int, length: int) -> CrossDecoder:
-    """The same model here."""
-    spec = TrajectorySpec(
-        (
-            Factor("objects", "objects", "state", (2, slots, OBJECT_BYTES)),
-            Factor("ee", "discrete", "state", (), 2),
-            Factor("action", "continuous", "action", (12,)),
-        )
-    )
+def make_ours(
+    size: str, folder: Path, seen: Factor, length: int, kind: Visual = "objects", conditioning: Conditioning = "cross"
+) -> CrossDecoder:
+    """The same model here, of observations ``seen``."""
+    effector, action = Factor("ee", "discrete", "state", (), 2), Factor("action", "continuous", "action", (12,))
+    spec = TrajectorySpec((seen, effector, action))
     layout = build_layout(spec, length, by="role", inputs=("state", "action"))
     poses = PosesOptions("vima", canonical=False, hidden=512)
     n_embd = SIZES[size][0]
@@ -147,7 +148,8 @@ def make_ours(size: str, folder: Path, slots: int, length: int) -> CrossDecoder:
         heads,
         size=size,
         n_embd=n_embd,
-        sight=SightOptions(width=768, layers=4, n_head=24, features=768, waves=0),
+        conditioning=conditioning,
+        sight=SightOptions(kind, width=768, layers=4, n_head=24, features=768, waves=0),
         text=TextOptions("t5", path=str(folder), train_last=None),
         prompt_hidden=768,
         action_width=256,
@@ -234,14 +236,17 @@ def _published(
             "mask": {v: torch.from_numpy(unpacked(c)[2]) for v, c in by_view.items()},
         }
 
-    names = ("pose0_position", "pose0_rotation", "pose1_position", "pose1_rotation")
-    poses = torch.from_numpy(actions.astype(np.float32)).split([2, 4, 2, 4], -1)
     return {
         "objects": cut(seen, 2),
         "ee": torch.from_numpy(effector),
         "prompt": (kinds, torch.from_numpy(ids), cut(pictures, 1)),
-        "action": dict(zip(names, poses, strict=True)),
+        "action": by_pose(torch.from_numpy(actions.astype(np.float32))),
     }
+
+
+def by_pose(actions: Tensor) -> dict[str, Tensor]:
+    """Actions ``(..., 12)`` as poses by name."""
+    return dict(zip(POSES, actions.split([2, 4, 2, 4], -1), strict=True))
 
 
 def theirs(policy: Any, data: dict[str, Any]) -> Tensor:
@@ -252,14 +257,24 @@ def theirs(policy: Any, data: dict[str, Any]) -> Tensor:
     effector = policy.end_effector_encoder(data["ee"].T)[:, :, None].expand(-1, -1, features.shape[2], -1)
     observed = policy.obs_fusion_layer(torch.cat([features, effector], -1))
     shown = torch.cat([data["objects"]["mask"][v] for v in VIEWS], -1).transpose(0, 1)
-    unit = {
-        k: ((v - v.new_tensor([0.25, -0.5])) / v.new_tensor([0.5, 1.0]) if k.endswith("position") else (v + 1) / 2)
-        for k, v in data["action"].items()
-    }
-    classes = policy.discretize_action({k: v.transpose(0, 1).clone() for k, v in unit.items()})
-    acted = policy.forward_action_token(classes)
+    acted = their_actions(policy, data["action"])
     prompt, keep = policy.forward_prompt_assembly(data["prompt"])
     h = policy(obs_token=observed, obs_mask=shown, action_token=acted[:-1], prompt_token=prompt, prompt_token_mask=keep)
+    return their_logits(policy, h)
+
+
+def their_actions(policy: Any, poses: dict[str, Tensor]) -> Tensor:
+    """Tokens ``(T, B, E)`` of actions, poses ``(B, T, ...)`` by name."""
+    unit = {
+        k: ((v - v.new_tensor([0.25, -0.5])) / v.new_tensor([0.5, 1.0]) if k.endswith("position") else (v + 1) / 2)
+        for k, v in poses.items()
+    }
+    classes = policy.discretize_action({k: v.transpose(0, 1).clone() for k, v in unit.items()})
+    return cast(Tensor, policy.forward_action_token(classes))
+
+
+def their_logits(policy: Any, h: Tensor) -> Tensor:
+    """States ``(T, B, E)`` to logits ``(B, T, 750)``, axis after axis."""
     dists = policy.forward_action_decoder(h)
     logits = torch.cat([d.logits for k in sorted(dists) for d in dists[k]._dists], -1)
     return logits.transpose(0, 1)
@@ -304,17 +319,19 @@ def main() -> None:
     torch.manual_seed(0)
     n_embd, layers, heads, crossing = SIZES[options.size]
     published = Published(options.checkout, options.t5)
-    policy = cast(Any, published.policy)(embed_dim=n_embd, xf_n_layers=layers, sattn_n_heads=heads, xattn_n_heads=crossing)
+    policy = cast(Any, published.policies["vima"])(
+        embed_dim=n_embd, xf_n_layers=layers, sattn_n_heads=heads, xattn_n_heads=crossing
+    )
     window, data = sample(2, 2, 4, 10)
     with TemporaryDirectory() as folder:
         policy.t5_prompt_encoder.t5.save_pretrained(folder)
-        _plain_tokeniser(Path(folder))
-        model = make_ours(options.size, Path(folder), 4, 2)
+        plain_tokeniser(Path(folder))
+        model = make_ours(options.size, Path(folder), Factor("objects", "objects", "state", (2, 4, OBJECT_BYTES)), 2)
     load_published(model, policy.state_dict())
     policy.eval()
     model.eval()
     with torch.no_grad():
-        gap = float((_plain(theirs(policy, data), model) - _plain(ours(model, window), model)).abs().max())
+        gap = float((plain(theirs(policy, data), model) - plain(ours(model, window), model)).abs().max())
     console.print(f"largest difference of log-probabilities at equal weights: {gap:.1e}")
     if gap > 1e-3:
         raise SystemExit("the models differ: nothing is timed")
@@ -342,12 +359,12 @@ def main() -> None:
     console.print(f"ratio {best['theirs'] / best['ours']:.2f} (size {options.size}, T5 {options.t5}, batch {options.batch})")
 
 
-def _plain(logits: Tensor, model: CrossDecoder) -> Tensor:
+def plain(logits: Tensor, model: CrossDecoder) -> Tensor:
     """Log-probabilities of every axis."""
     return torch.cat([x.log_softmax(-1) for x in logits.split(list(model.codec.bins), -1)], -1)
 
 
-def _plain_tokeniser(folder: Path) -> None:
+def plain_tokeniser(folder: Path) -> None:
     """A tokeniser of one word each: prompts here are numbers already."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

@@ -8,22 +8,20 @@ The model was trained on ``easy`` alone. All difficulties play the same seeds, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import typer
 import vima_study as study
 from rich.console import Console
 
 from maskbench.envs.tabletop.partitions import DIFFICULTIES
 from maskbench.masking.prompt import PromptRule
-from maskbench.reports.comparison import Key, Ordering
-from maskbench.trajectory import EpisodeRecord
+from maskbench.reports.comparison import Ordering
 
 HIDDEN = ", prompt hidden"
 
 
-def runs(mode: study.Mode, seeds: int) -> dict[str, list[str]]:
+def runs(mode: study.Mode, seeds: int) -> study.Runs:
     """Overrides by name, ``<model>/<seed>``."""
     return study.lines((study.WHOLE,), mode, seeds)
 
@@ -42,32 +40,15 @@ def orderings(columns: Sequence[str]) -> list[Ordering]:
     ]
 
 
-def report(cells: Mapping[Key, list[list[EpisodeRecord]]], root: Path, columns: Sequence[str], console: Console) -> None:
+def report(cells: study.Cells, root: Path, columns: Sequence[str], console: Console) -> None:
     """Tables, verdicts and bars of what was played, by difficulty and level."""
-    success = {key: study.rate(records) for key, records in cells.items()}
-    strict = {key: study.rate(records, "strict_success") for key, records in cells.items()}
-    study.publish(root, "difficulty", "Success by difficulty", success, strict, console, orderings=orderings(columns))
+    study.publish(root, "difficulty", "Success by difficulty", cells, console, orderings=orderings(columns))
 
 
-def main(
-    mode: study.ModeArgument = "quick",
-    folder: study.Folder = study.RUNS,
-    episodes: study.Episodes = 200,
-    seeds: study.Seeds = 1,
-    workers: study.Workers = 2,
-    launcher: study.Launcher = "basic",
-) -> None:
-    """Trains what is missing, then plays, tabulates, judges and draws."""
-    how, console = study.checked(mode), Console(stderr=True)
-    root, columns = folder / how, study.levels(how)
-    models = study.train(root, runs(how, seeds), workers, console, launcher)[study.slug(study.WHOLE)]
-    cells = {
-        (row, level): study.played(root, study.WHOLE, models, study.at(asked, level), episodes)
-        for row, asked in rows().items()
-        for level in columns
-    }
-    report(cells, root, columns, console)
+def play(stage: study.Stage) -> None:
+    """Plays all rows and reports."""
+    report(stage.rows(study.WHOLE, rows()), stage.root, stage.columns, stage.console)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    study.run(runs, play, __doc__)

@@ -1,33 +1,45 @@
 """Success per task and level beside VIMA-200M's and CoGeLoT's.
 
-    python reproducibility_scripts/vima/per_task.py quick   # tasks 1, 3 and 7 by one model; 40 CPU-minutes
+    python reproducibility_scripts/vima/per_task.py quick   # tasks 1, 3 and 7, two models; 40 CPU-minutes each
     python reproducibility_scripts/vima/per_task.py full --launcher slurm   # 13 training tasks, four of L4; GPUs
 
-Rows "(random)" are uniform actions on the same episodes.
+Every task has four rows on the same episodes: the model; the same with its prompts hidden; "prompt-blind", trained and asked
+without prompts; "random", uniform actions. "all tasks" is a level's score, the mean over its tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-import typer
 import vima_study as study
 from rich.console import Console
 
 from maskbench.envs.tabletop.partitions import tasks_of
-from maskbench.reports.comparison import Key
+from maskbench.reports.comparison import Key, Ordering
 from maskbench.trajectory import EpisodeRecord
 
 TASKS = {"quick": ("visual_manipulation", "rotate", "novel_noun"), "full": tasks_of("placement_generalization")}
-MODEL = "per_task"
+#: Models of ``quick``; in full those of the other scripts.
+MODEL, BLIND = "per_task", "per_task_prompt-blind"
+#: Rows of a task, by what stands behind its name.
+HIDDEN, WITHOUT, RANDOM = " (prompt hidden)", " (prompt-blind)", " (random)"
+ALL = "all tasks"
 
 
-def runs(mode: study.Mode, seeds: int) -> dict[str, list[str]]:
-    """Overrides by name, ``<model>/<seed>``; in full the model of the other scripts."""
-    if mode == "full":
-        return study.lines((study.WHOLE,), mode, seeds)
-    return {f"{MODEL}/{s}": study.line(study.WHOLE, mode, s, "three_tasks_quick") for s in range(seeds)}
+def names(mode: study.Mode) -> tuple[str, str]:
+    """The model, and the one without prompts."""
+    return (MODEL, BLIND) if mode == "quick" else (study.WHOLE, "prompt-blind")
+
+
+def runs(mode: study.Mode, seeds: int) -> study.Runs:
+    """Overrides by name, ``<model>/<seed>``."""
+    pairs = zip(names(mode), (study.WHOLE, "prompt-blind"), strict=True)
+    return {
+        f"{study.slug(name)}/{s}": study.line(model, mode, s, "three_tasks_quick")
+        for name, model in pairs
+        for s in range(seeds)
+    }
 
 
 def cells_of(mode: study.Mode) -> dict[Key, study.Asked]:
@@ -40,36 +52,51 @@ def cells_of(mode: study.Mode) -> dict[Key, study.Asked]:
     return found
 
 
-def report(
-    cells: Mapping[Key, list[list[EpisodeRecord]]], chance: Mapping[Key, list[EpisodeRecord]], root: Path, console: Console
-) -> None:
-    """Tables and bars of what was played, by task and level."""
-    success = {key: study.rate(records) for key, records in cells.items()}
-    strict = {key: study.rate(records, "strict_success") for key, records in cells.items()}
-    success |= {(f"{task} (random)", level): study.rate([records]) for (task, level), records in chance.items()}
-    known = {key for key in cells}
-    paper = {key: value for key, value in study.claims("per_task").items() if key in known}
-    strictly = {(t, c): v for (t, c), v in study.claims("cogelot_tasks").items() if c == "L1 strict" and (t, "L1") in known}
-    study.publish(root, "per_task", "Success by task", success, strict, console, paper=paper | strictly)
+def with_means(cells: study.Cells) -> dict[Key, list[list[EpisodeRecord]]]:
+    """The cells and, for every kind of row, all episodes of a level: as many of every task."""
+    found = {key: [list(seed) for seed in seeds] for key, seeds in cells.items()}
+    for (row, level), seeds in cells.items():
+        mean = found.setdefault((ALL + "".join(row.partition(" (")[1:]), level), [[] for _ in seeds])
+        for together, records in zip(mean, seeds, strict=True):
+            together += records
+    return found
 
 
-def main(
-    mode: study.ModeArgument = "quick",
-    folder: study.Folder = study.RUNS,
-    episodes: study.Episodes = 200,
-    seeds: study.Seeds = 1,
-    workers: study.Workers = 2,
-    launcher: study.Launcher = "basic",
-) -> None:
-    """Trains what is missing, then plays, tabulates and draws."""
-    how, console = study.checked(mode), Console(stderr=True)
-    root = folder / how
-    ((name, models),) = study.train(root, runs(how, seeds), workers, console, launcher).items()
-    asked = cells_of(how)
-    cells = {key: study.played(root, name, models, a, episodes) for key, a in asked.items()}
-    chance = {key: study.play(root / name / "0", models[0], a, episodes, "random") for key, a in asked.items()}
-    report(cells, chance, root, console)
+def orderings(cells: study.Cells) -> list[Ordering]:
+    """What prompts are worth, level by level, over all tasks."""
+    columns = tuple(dict.fromkeys(level for _, level in cells))
+
+    def above(worse: str) -> tuple[tuple[Key, Key], ...]:
+        return tuple(((ALL, c), (ALL + worse, c)) for c in columns)
+
+    return [
+        Ordering("better than random actions", above(RANDOM)),
+        Ordering("hidden prompts cost success", above(HIDDEN)),
+        Ordering("the prompt is used: better than prompt-blind", above(WITHOUT)),
+    ]
+
+
+def report(cells: study.Cells, root: Path, console: Console) -> None:
+    """Tables, verdicts and bars of what was played, by task and level."""
+    whole = with_means(cells)
+    paper = {key: value for key, value in study.claims("per_task").items() if key in cells}
+    strictly = {(t, c): v for (t, c), v in study.claims("cogelot_tasks").items() if c == "L1 strict" and (t, "L1") in cells}
+    stated = orderings(whole)
+    study.publish(root, "per_task", "Success by task", whole, console, orderings=stated, paper=paper | strictly)
+
+
+def play(stage: study.Stage) -> None:
+    """Plays all rows and reports."""
+    model, blind = names(stage.mode)
+    cells: dict[Key, Sequence[Sequence[EpisodeRecord]]] = {}
+    for (task, level), asked in cells_of(stage.mode).items():
+        cells[task, level] = stage.play(model, asked)
+        cells[task + HIDDEN, level] = stage.play(model, study.hidden(asked))
+        if stage.has(blind):
+            cells[task + WITHOUT, level] = stage.play(blind, asked)
+        cells[task + RANDOM, level] = stage.chance(model, asked)
+    report(cells, stage.root, stage.console)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    study.run(runs, play, __doc__)

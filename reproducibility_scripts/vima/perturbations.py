@@ -1,10 +1,11 @@
 """CoGeLoT's heat map: what changed instructions, hidden prompts and objects in another order do to success, level by level.
 
-    python reproducibility_scripts/vima/perturbations.py quick   # task 1, two models; 15 to 30 CPU-minutes each
+    python reproducibility_scripts/vima/perturbations.py quick   # task 1, three models; 15 to 30 CPU-minutes each
     python reproducibility_scripts/vima/perturbations.py full --launcher slurm   # 13 tasks, published sizes; GPUs
 
 All rows play the same episodes, so that differences to the first row are paired. "spawn order" was trained on objects in the
-order in which the benchmark makes them, and is also asked with slots shuffled at every observation.
+order in which the benchmark makes them, and is also asked with slots shuffled at every observation. "trained without prompts"
+never saw one (``masking=vima_disable_both``), and is asked without.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import typer
 import vima_study as study
 from rich.console import Console
 
@@ -21,7 +21,6 @@ from maskbench.reports.comparison import Key, Ordering
 from maskbench.reports.rates import rate_map
 from maskbench.reports.style import png
 from maskbench.reports.tables import Measured
-from maskbench.trajectory import EpisodeRecord
 
 SPAWN, SHUFFLED = "spawn order", "spawn order, slots shuffled"
 #: Rows of the whole model: changes to instructions, parts that are shown, slots that change places.
@@ -43,10 +42,13 @@ CHANGES: Mapping[str, study.Asked] = {
 }
 #: Rows of the model of the spawn order.
 ORDERED: Mapping[str, study.Asked] = {SPAWN: study.Asked(), SHUFFLED: study.Asked(shuffle=True)}
-MODELS = (study.WHOLE, SPAWN)
+#: The row of the model that was trained without prompts.
+WITHOUT = "trained without prompts"
+BLIND = "prompt-blind"
+MODELS = (study.WHOLE, BLIND, SPAWN)
 
 
-def runs(mode: study.Mode, seeds: int) -> dict[str, list[str]]:
+def runs(mode: study.Mode, seeds: int) -> study.Runs:
     """Overrides by name, ``<model>/<seed>``."""
     return study.lines(MODELS, mode, seeds)
 
@@ -66,14 +68,13 @@ def orderings(columns: Sequence[str]) -> list[Ordering]:
             pairs("slots shuffled", "none"),
             margin=0.05,
         ),
+        Ordering("training with prompts is better than without", pairs("none", WITHOUT)),
         Ordering("shuffled slots hurt who learned spawn order", pairs(SPAWN, SHUFFLED)),
     ]
 
 
-def report(cells: Mapping[Key, list[list[EpisodeRecord]]], root: Path, columns: Sequence[str], console: Console) -> None:
+def report(cells: study.Cells, root: Path, columns: Sequence[str], console: Console) -> None:
     """Tables, verdicts and heat map of what was played, by row and level."""
-    success = {key: study.rate(records) for key, records in cells.items()}
-    strict = {key: study.rate(records, "strict_success") for key, records in cells.items()}
     bases = {row: SPAWN if row in ORDERED else "none" for row, _ in cells}
     differences: dict[Key, Measured] = {
         (row, level): study.difference(records, cells[bases[row], level])
@@ -81,32 +82,17 @@ def report(cells: Mapping[Key, list[list[EpisodeRecord]]], root: Path, columns: 
         if row != bases[row]
     }
     title = "Success under changed prompts and slots"
-    figure = png(rate_map(title, success, reference="none"))
+    figure = png(rate_map(title, study.rates(cells), reference="none"))
     stated = orderings(columns)
-    study.publish(
-        root, "perturbations", title, success, strict, console, orderings=stated, differences=differences, figure=figure
-    )
+    study.publish(root, "perturbations", title, cells, console, orderings=stated, differences=differences, figure=figure)
 
 
-def main(
-    mode: study.ModeArgument = "quick",
-    folder: study.Folder = study.RUNS,
-    episodes: study.Episodes = 200,
-    seeds: study.Seeds = 1,
-    workers: study.Workers = 2,
-    launcher: study.Launcher = "basic",
-) -> None:
-    """Trains what is missing, then plays, tabulates, judges and draws."""
-    how, console = study.checked(mode), Console(stderr=True)
-    root, columns = folder / how, study.levels(how)
-    models = study.train(root, runs(how, seeds), workers, console, launcher)
-    cells: dict[Key, list[list[EpisodeRecord]]] = {}
-    for model, rows in ((study.WHOLE, CHANGES), (SPAWN, ORDERED)):
-        for row, asked in rows.items():
-            for level in columns:
-                cells[row, level] = study.played(root, model, models[study.slug(model)], study.at(asked, level), episodes)
-    report(cells, root, columns, console)
+def play(stage: study.Stage) -> None:
+    """Plays all rows and reports."""
+    rows = {study.WHOLE: CHANGES, BLIND: {WITHOUT: study.Asked()}, SPAWN: ORDERED}
+    cells = {key: c for model, asked in rows.items() for key, c in stage.rows(model, asked).items()}
+    report(cells, stage.root, stage.columns, stage.console)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    study.run(runs, play, __doc__)

@@ -3,6 +3,9 @@
 ``quick`` trains small models on one task (on three for ``per_task.py``) and plays 200 episodes a cell; ``full`` trains the
 published sizes on the 13 training tasks and plays 200 episodes a task and cell. Both generate what they learn from.
 
+Runs are trained once, below ``--folder``; ``--use <name>=<run folder>`` takes a finished run from elsewhere instead, and
+``--skip <model>`` leaves out a model and its rows. Names are those that a script lists when it begins.
+
 Every cell of every script plays the same seeds, so that differences are paired. Episodes that were played are kept in the
 model's run folder, below ``played``, and never played again.
 """
@@ -10,8 +13,8 @@ model's run folder, below ``played``, and never played again.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,9 +26,11 @@ from rich.console import Console
 from maskbench.app.acting import make_query
 from maskbench.app.campaign import Campaign
 from maskbench.app.config.instantiate import instantiate
+from maskbench.app.config.runs import has_checkpoint
 from maskbench.app.experiment import Model, load_model
 from maskbench.envs.base import Environment
 from maskbench.envs.tabletop.partitions import tasks_of
+from maskbench.errors import did_you_mean
 from maskbench.masking.prompt import PromptRule
 from maskbench.policies.queries import Query
 from maskbench.reports.average import spread
@@ -42,6 +47,8 @@ from maskbench.rollout.runner import PolicyFactory, RolloutRunner
 from maskbench.trajectory import EpisodeRecord
 
 Mode = Literal["quick", "full"]
+#: What was played: records by seed, by row and level.
+Cells = Mapping[Key, Sequence[Sequence[EpisodeRecord]]]
 #: Test levels.
 LEVELS: Mapping[str, str] = {
     "L1": "placement_generalization",
@@ -69,12 +76,6 @@ _SLOTS = 64
 #: Half the width of a 95 % interval in standard errors.
 _Z = 1.96
 
-ModeArgument = Annotated[str, typer.Argument(help="quick | full")]
-Folder = Annotated[Path, typer.Option(help="where runs and results go; scripts that share it share their models")]
-Episodes = Annotated[int, typer.Option(help="episodes a task and cell")]
-Seeds = Annotated[int, typer.Option(help="trainings: seeds 0, 1, ...")]
-Workers = Annotated[int, typer.Option(help="runs at the same time, one core each; with launcher=slurm jobs in the queue")]
-Launcher = Annotated[str, typer.Option(help="basic | slurm: where the runs train (configs/launcher)")]
 RUNS = Path("train_runs/vima/study")
 
 
@@ -94,14 +95,21 @@ class Asked:
     shuffle: bool = False
 
     def query(self, model: Model) -> Query:
-        """What is asked of ``model``, which draws its actions as its preset says."""
-        drawn = make_query(model.config.query, "bc")
-        return replace(drawn, perturb=self.perturb, prompt=self.prompt, shuffle_slots=self.shuffle)
+        """What is asked of ``model``, which draws its actions as its preset says. Parts of prompts that it was trained without
+        stay hidden."""
+        drawn, trained = make_query(model.config.query, "bc"), model.config.masking.prompt
+        parts = {f.name: getattr(self.prompt, f.name) * (getattr(trained, f.name) > 0) for f in fields(PromptRule)}
+        return replace(drawn, perturb=self.perturb, prompt=PromptRule(**parts), shuffle_slots=self.shuffle)
 
 
 def at(asked: Asked, level: str) -> Asked:
     """The same question on another level."""
     return replace(asked, level=level)
+
+
+def hidden(asked: Asked) -> Asked:
+    """The same question without its prompt."""
+    return replace(asked, prompt=PromptRule(both=0.0))
 
 
 def checked(mode: str) -> Mode:
@@ -132,14 +140,121 @@ def slug(name: str) -> str:
     return name.replace(",", "").replace(" ", "_")
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model with its last weights, and the folder of its run."""
+
+    folder: Path
+    model: Model
+
+
+Runs = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a script plays its models.
+
+    models: by the name of the run's folder, one a seed.
+    """
+
+    root: Path
+    mode: Mode
+    episodes: int
+    console: Console
+    models: Mapping[str, Sequence[Trained]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return levels(self.mode)
+
+    def has(self, name: str) -> bool:
+        """Whether a model was not skipped."""
+        return slug(name) in self.models
+
+    def model(self, name: str) -> Sequence[Trained]:
+        """Every seed of a model. Raises BadParameter where it was skipped."""
+        if not self.has(name):
+            raise typer.BadParameter(f"--skip {slug(name)}: the script needs this model")
+        return self.models[slug(name)]
+
+    def play(self, name: str, asked: Asked) -> list[list[EpisodeRecord]]:
+        """A cell by every seed of a model."""
+        return [play(t.folder, t.model, asked, self.episodes) for t in self.model(name)]
+
+    def chance(self, name: str, asked: Asked) -> list[list[EpisodeRecord]]:
+        """Uniform actions on the episodes of a cell of a model."""
+        first = self.model(name)[0]
+        return [play(first.folder, first.model, asked, self.episodes, "random")]
+
+    def rows(self, name: str, asked: Mapping[str, Asked]) -> dict[Key, list[list[EpisodeRecord]]]:
+        """Rows of one model on all levels; none where it was skipped."""
+        if not self.has(name):
+            return {}
+        return {(row, level): self.play(name, at(a, level)) for row, a in asked.items() for level in self.columns}
+
+
+def run(runs: Callable[[Mode, int], Runs], play: Callable[[Stage], None], about: str | None) -> None:
+    """The command of a script: trains what is missing, then plays and reports. ``about`` is its help."""
+
+    def main(
+        mode: Annotated[str, typer.Argument(help="quick | full")] = "quick",
+        folder: Annotated[
+            Path, typer.Option(help="where runs and results go; scripts that share it share their models")
+        ] = RUNS,
+        episodes: Annotated[int, typer.Option(help="episodes a task and cell")] = 200,
+        seeds: Annotated[int, typer.Option(help="trainings: seeds 0, 1, ...")] = 1,
+        workers: Annotated[
+            int, typer.Option(help="runs at the same time, a core each; with launcher=slurm jobs in the queue")
+        ] = 2,
+        launcher: Annotated[str, typer.Option(help="basic | slurm: where the runs train (configs/launcher)")] = "basic",
+        use: Annotated[list[str], typer.Option(help="<name>=<folder>: a finished run to take as it is; may be repeated")] = [],  # noqa: B006
+        skip: Annotated[list[str], typer.Option(help="a model to leave out, as its folder is called; may be repeated")] = [],  # noqa: B006
+    ) -> None:
+        how, console = checked(mode), Console(stderr=True)
+        wanted = left(runs(how, seeds), skip)
+        models = train(folder / how, wanted, taken(use, wanted), workers, console, launcher)
+        play(Stage(folder / how, how, episodes, console, models))
+
+    main.__doc__ = about
+    typer.run(main)
+
+
+def left(runs: Runs, skip: Iterable[str]) -> Runs:
+    """The runs of models that are not skipped. Raises BadParameter for names that no model has."""
+    names = dict.fromkeys(name.rpartition("/")[0] for name in runs)
+    for name in skip:
+        if name not in names:
+            raise typer.BadParameter(f"--skip {name}: no model is called so. {did_you_mean(name, names)}")
+    return {name: overrides for name, overrides in runs.items() if name.rpartition("/")[0] not in skip}
+
+
+def taken(use: Iterable[str], runs: Runs) -> dict[str, Path]:
+    """Folders of finished runs by the name of the run that each stands for. Raises BadParameter for other names and folders."""
+    found = {}
+    for given in use:
+        name, _, folder = given.partition("=")
+        if name not in runs:
+            raise typer.BadParameter(f"--use {given}: no run is called '{name}'. {did_you_mean(name, runs)}")
+        if not has_checkpoint(Path(folder)):
+            raise typer.BadParameter(f"--use {given}: {folder or 'nothing'} holds no checkpoint")
+        found[name] = Path(folder)
+    return found
+
+
 def train(
-    root: Path, runs: Mapping[str, Sequence[str]], workers: int, console: Console, launcher: str = "basic"
-) -> dict[str, list[Model]]:
-    """Trains what is missing below ``root``; models by what stands before the slash, with their last weights."""
-    Campaign(root, runs, workers, launcher=launcher).run(console)
-    found: dict[str, list[Model]] = {}
+    root: Path, runs: Runs, given: Mapping[str, Path], workers: int, console: Console, launcher: str = "basic"
+) -> dict[str, list[Trained]]:
+    """Trains what is neither given nor finished below ``root``; models by what stands before the slash."""
+    for name, folder in given.items():
+        console.print(f"{'given':>11}  {name}  {folder}", soft_wrap=True)
+    missing = {name: overrides for name, overrides in runs.items() if name not in given}
+    if missing:
+        Campaign(root, missing, workers, launcher=launcher).run(console)
+    found: dict[str, list[Trained]] = {}
     for name in runs:
-        found.setdefault(name.rpartition("/")[0], []).append(load_model(str(root / name), "last"))
+        folder = given.get(name, root / name)
+        found.setdefault(name.rpartition("/")[0], []).append(Trained(folder, load_model(str(folder), "last")))
     return found
 
 
@@ -174,11 +289,6 @@ def play(
     return records
 
 
-def played(root: Path, name: str, models: Sequence[Model], asked: Asked, episodes: int) -> list[list[EpisodeRecord]]:
-    """A cell by every seed of a model."""
-    return [play(root / slug(name) / str(seed), model, asked, episodes) for seed, model in enumerate(models)]
-
-
 def hits(records: Sequence[EpisodeRecord], event: str = "success") -> np.ndarray:
     """``(episodes,)`` 0 or 1: success, or ``strict_success``, within the task's minimum of actions."""
     return np.array([any(name == event for _, name in r.events) for r in records], np.float64)
@@ -200,6 +310,11 @@ def difference(a: Sequence[Sequence[EpisodeRecord]], b: Sequence[Sequence[Episod
     return Measured(found.value, found.low, found.high)
 
 
+def rates(cells: Cells, event: str = "success") -> dict[Key, Measured]:
+    """Rates of what was played, by row and level."""
+    return {key: rate(records, event) for key, records in cells.items()}
+
+
 def claims(table: str) -> dict[Key, Measured]:
     """Published values of a table."""
     return {(c.row, c.column): Measured(c.value) for c in published("vima", table)}
@@ -209,8 +324,7 @@ def publish(
     root: Path,
     name: str,
     title: str,
-    success: Mapping[Key, Measured],
-    strict: Mapping[Key, Measured],
+    cells: Cells,
     console: Console,
     *,
     orderings: Sequence[Ordering] = (),
@@ -218,7 +332,10 @@ def publish(
     differences: Mapping[Key, Measured] | None = None,
     figure: bytes | None = None,
 ) -> None:
-    """Writes ``<root>/<name>.csv, .md, .png`` and, with orderings, ``<name>_orderings``; prints them."""
+    """Writes ``<root>/<name>.csv, .md, .png`` and, with orderings, ``<name>_orderings``; prints them. Orderings of rows that
+    were not played are left out."""
+    success, strict = rates(cells), rates(cells, "strict_success")
+    orderings = [o for o in orderings if all(key in success for pair in o.pairs for key in pair)]
     rows: list[tuple[Cell, ...]] = []
     for key in dict.fromkeys([*success, *(paper or {})]):
         theirs = (paper or {}).get(key), (paper or {}).get((key[0], f"{key[1]} strict"))

@@ -8,7 +8,7 @@ import torch
 from tests.data.worlds import SPEC, CountingEnv, episodes
 
 from maskbench.data.dataset import environment_options, load_dataset
-from maskbench.data.store import EpisodeStore, write_store
+from maskbench.data.store import EpisodeStore, grow_store, write_store
 from maskbench.errors import ConfigError, DataError
 from maskbench.trajectory import Factor, TrajectorySpec
 
@@ -60,17 +60,22 @@ def test_the_data_folder_comes_from_the_environment_variable(tmp_path, monkeypat
     assert path.parent == tmp_path / "elsewhere" / "generated"
 
 
-def test_a_process_that_finishes_second_uses_the_first_ones_store(tmp_path):
-    class Overtaken(CountingEnv):
+def test_an_interrupted_generation_goes_on_with_the_episodes_that_are_missing(tmp_path, monkeypatch):
+    class Interrupted(CountingEnv):
         def generate(self, episodes, seed, **options):
-            if not self.calls:
-                self.calls.append("overtaken")
-                load_dataset(self, generate=GENERATE, root=tmp_path)
-            yield from super().generate(episodes, seed, **options)
+            for i, found in enumerate(super().generate(episodes, seed, **options)):
+                if len(self.calls) == 1 and i == 4:
+                    raise KeyboardInterrupt
+                yield found
 
-    store = load_dataset(Overtaken(), generate=GENERATE, root=tmp_path).store
-    store.verify()
-    assert [p for p in (tmp_path / "generated").iterdir()] == [store.path]
+    monkeypatch.setitem(grow_store.__kwdefaults__, "seconds", 0.0)
+    env = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(env, generate=GENERATE, root=tmp_path)
+    store = load_dataset(env, generate=GENERATE, root=tmp_path).store
+    assert [numbers for numbers, *_ in env.calls] == [range(10), range(4, 10)]
+    direct = EpisodeStore.from_episodes(SPEC, CountingEnv().generate(**GENERATE))
+    assert store.card.content_hash == direct.card.content_hash
 
 
 def test_a_store_is_opened_by_its_path_and_takes_the_environments_parts(tmp_path):

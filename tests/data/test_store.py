@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_one_changed_value_changes_the_content_hash():
 def test_many_chunks_give_the_same_files_as_one(tmp_path, monkeypatch):
     whole = written(tmp_path / "whole", episodes(*range(1, 20)))
     chunked = store_module.checked_chunks
-    monkeypatch.setattr(store_module, "checked_chunks", lambda s, e: chunked(s, e, chunk_bytes=500))
+    monkeypatch.setattr(store_module, "checked_chunks", partial(chunked, chunk_bytes=500))
     assert written(tmp_path / "pieces", episodes(*range(1, 20))).card.hashes == whole.card.hashes
 
 

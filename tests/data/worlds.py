@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from maskbench.envs.base import numbered
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 SPEC = TrajectorySpec(
@@ -59,7 +60,7 @@ class CountingEnv:
     def import_options(self, format: str) -> dict[str, Any]:
         return {}
 
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
         self.calls.append((episodes, seed, options))
-        for i in range(episodes):
+        for i in numbered(episodes):
             yield episode(seed + i, 6 + i % 3)

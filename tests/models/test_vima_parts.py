@@ -13,6 +13,7 @@ from maskbench.errors import ConfigError, DataError
 from maskbench.masking.causal import CausalMask
 from maskbench.models.cross import CrossDecoder
 from maskbench.models.heads import BoxesHead, HeadChoice, PosesHead, PosesOptions, build_head, build_heads
+from maskbench.models.heads.sampling import Sampling
 from maskbench.models.prompts import TextOptions
 from maskbench.models.sight import SightOptions
 from maskbench.models.t5 import T5Encoder, bucket_of, local_t5
@@ -203,7 +204,7 @@ def test_published_weights_fill_the_published_model_and_nothing_is_left_over():
 
 
 def test_entries_that_no_policy_has_and_other_sizes_are_refused():
-    with pytest.raises(DataError, match="no entry of a public VIMA policy"):
+    with pytest.raises(DataError, match="no entry of a published policy"):
         published_weights({"policy.xattn_gpt.h.0.attn.rotary": torch.zeros(1)})
     state = {n: t for n, t in published_state(layers=2).items() if "t5.encoder" not in n}
     with pytest.raises(DataError, match="choose the published size"):
@@ -253,6 +254,62 @@ def test_pose_heads_answer_alike_with_and_without_gradients_and_within_their_cla
     drawn = head.choose(head(h), torch.full((5, 12), 0.999999, dtype=torch.float64))
     assert (drawn < torch.tensor(head.codec.bins)).all()
     assert head.sample(head(h), torch.rand(5, 12, dtype=torch.float64)).shape == (5, 12)
+
+
+def chained(smooth: float = 0.0, **options) -> PosesHead:
+    torch.manual_seed(0)
+    factor = prompted_model().head("action").factor
+    head = PosesHead(factor, 32, PosesOptions(hidden=16, smooth=smooth, axes="chained", **options))
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return head
+
+
+def test_chained_axes_depend_on_those_before_them_alone():
+    head, h = chained(), torch.randn(5, 32)
+    classes = torch.randint(0, 50, (5, 12))
+    base = head.logits(head(h), classes)
+    for axis in (0, 4, 11):
+        other = classes.clone()
+        other[:, axis] = (other[:, axis] + 7) % 50
+        changed = (head.logits(head(h), other) != base).any(-1).any(0)
+        assert changed.tolist() == [i > axis for i in range(12)]
+
+
+@pytest.mark.parametrize("how", [Sampling(), Sampling(greedy=True)])
+def test_chained_axes_are_drawn_from_what_they_are_trained_to_say(how):
+    head, h = chained(), torch.randn(4, 32)
+    uniform = torch.rand(4, 12, dtype=torch.float64)
+    with torch.no_grad():
+        drawn = head.choose(head(h), uniform, how)
+    told = head.logits(head(h), drawn).double()
+    cumulative = told.softmax(-1).cumsum(-1)
+    expected = told.argmax(-1) if how.greedy else (cumulative < uniform[..., None]).sum(-1)
+    assert torch.equal(drawn, expected)
+    assert (drawn < torch.tensor(head.codec.bins)).all()
+    torch.testing.assert_close(head.mode(head(h)), head.codec.decode(head.choose(head(h), uniform, Sampling(greedy=True))))
+
+
+def test_chained_axes_learn_which_x_goes_with_which_y():
+    """Two objects, picked equally often: independent axes put one half of the picks beside both of them."""
+    torch.manual_seed(0)
+    factor = prompted_model().head("action").factor
+    picks = torch.tensor([[0.3, -0.4], [0.7, 0.4]]).repeat(32, 1)
+    target = torch.cat([picks, torch.tensor([0, 0, 0, 1, 0.5, 0, 0, 0, 0, 1.0]).expand(64, -1)], 1)
+    beside = {}
+    for axes in ("independent", "chained"):
+        head = PosesHead(factor, 8, PosesOptions(hidden=32, axes=axes))
+        optimiser, h = torch.optim.Adam(head.parameters(), 1e-2), torch.ones(64, 8)
+        for _ in range(150):
+            loss = sum(v.mean() for v in head.losses(head(h), target).values())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            drawn = head.sample(head(torch.ones(400, 8)), torch.rand(400, 12, dtype=torch.float64))
+        beside[axes] = float(((drawn[:, 0] > 0.5) != (drawn[:, 1] > 0)).float().mean())
+    assert beside["independent"] > 0.4
+    assert beside["chained"] < 0.05
 
 
 def test_objects_are_predicted_as_boxes_of_what_is_there():

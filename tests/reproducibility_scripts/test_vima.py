@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,16 +142,17 @@ def test_levels_are_tabulated_with_both_metrics_and_judged(tmp_path: Path, capsy
 
 def test_perturbations_become_a_map_with_paired_differences(tmp_path: Path, capsys) -> None:
     script = importlib.import_module("perturbations")
-    cells = {(row, level): episodes(0.8) for row in (*script.CHANGES, *script.ORDERED) for level in LEVELS}
-    cells |= {("prompt hidden", level): episodes(0.45) for level in LEVELS}
+    cells = {(row, level): episodes(0.8) for row in (*script.CHANGES, script.WITHOUT, *script.ORDERED) for level in LEVELS}
+    cells |= {(row, level): episodes(0.45) for row in ("prompt hidden", script.WITHOUT) for level in LEVELS}
     cells |= {(script.SHUFFLED, level): episodes(0.2) for level in LEVELS}
     script.report(cells, tmp_path, LEVELS, QUIET)
     table = rows(tmp_path / "perturbations.csv")
     assert np.isclose(float(table["prompt hidden", "L2"]["difference"]), -0.35)
     assert float(table["prompt hidden", "L2"]["difference_high"]) < 0
+    assert np.isclose(float(table[script.WITHOUT, "L3"]["difference"]), -0.35)
     assert np.isclose(float(table[script.SHUFFLED, "L1"]["difference"]), -0.6)
     assert table["none", "L1"]["difference"] == ""
-    assert (tmp_path / "perturbations_orderings.csv").read_text().count(",holds,") == 5
+    assert (tmp_path / "perturbations_orderings.csv").read_text().count(",holds,") == 6
     assert (tmp_path / "perturbations.png").stat().st_size > 1000
 
 
@@ -164,27 +166,104 @@ def test_difficulties_are_judged_against_easy(tmp_path: Path, capsys) -> None:
     assert held.count(",does not hold,") == 1
 
 
-def test_tasks_stand_beside_published_ones_and_chance(tmp_path: Path, capsys) -> None:
+def test_tasks_stand_beside_published_ones_chance_and_no_prompts(tmp_path: Path, capsys) -> None:
     script = importlib.import_module("per_task")
-    cells = {key: episodes(0.5) for key in script.cells_of("quick")}
-    chance = {key: episodes(0.0)[0] for key in cells}
-    script.report(cells, chance, tmp_path, QUIET)
+    asked = script.cells_of("quick")
+    shares = {"": 0.5, script.HIDDEN: 0.2, script.WITHOUT: 0.25, script.RANDOM: 0.0}
+    cells = {(task + kind, level): episodes(share) for task, level in asked for kind, share in shares.items()}
+    cells |= {("rotate", level): episodes(0.8) for level in LEVELS}
+    script.report(cells, tmp_path, QUIET)
     table = rows(tmp_path / "per_task.csv")
     assert len(script.cells_of("full")) == 42
-    assert len(table) == 18
+    assert len(table) == 4 * (9 + 3)
     assert (table["rotate", "L1"]["paper"], table["rotate", "L1"]["paper strict"]) == ("0.995", "0.99")
     assert table["rotate (random)", "L1"]["success"] == "0.0"
+    assert float(table["all tasks", "L2"]["success"]) == pytest.approx((0.5 + 0.8 + 0.5) / 3)
+    assert float(table["all tasks (prompt-blind)", "L2"]["success"]) == pytest.approx(0.25)
+    assert (tmp_path / "per_task_orderings.csv").read_text().count(",holds,") == 3
+
+
+def test_tables_do_without_a_skipped_model(tmp_path: Path, capsys) -> None:
+    script = importlib.import_module("per_task")
+    cells = {(task + kind, level): episodes(0.5) for task, level in script.cells_of("quick") for kind in ("", script.HIDDEN)}
+    script.report(cells, tmp_path, QUIET)
+    assert "all tasks (prompt-blind)" not in (tmp_path / "per_task.csv").read_text()
+    assert "prompt-blind" not in (tmp_path / "per_task_orderings.csv").read_text()
 
 
 def test_sizes_become_curves(tmp_path: Path, capsys) -> None:
     script = importlib.import_module("data_scaling")
     cells = {
-        (str(size), level): episodes(share)
-        for size, share in zip(script.SIZES["quick"], (0.1, 0.5, 0.8), strict=True)
-        for level in LEVELS
+        (size, level): episodes(share) for size, share in (("1000", 0.1), ("3500", 0.5), ("11500", 0.8)) for level in LEVELS
     }
-    script.report(cells, tmp_path, "quick", LEVELS, QUIET)
+    script.report(cells, tmp_path, QUIET)
     assert ",holds," in (tmp_path / "data_scaling_orderings.csv").read_text()
     assert (tmp_path / "data_scaling.png").stat().st_size > 1000
     last = f"{script.study.slug(script.study.WHOLE)}/0"
     assert not any(o.startswith("dataset.split.train") for o in script.runs("quick", 1)[last])
+
+
+@pytest.mark.parametrize(("preset", "count"), [("visual_manipulation_quick", None), ("full", 637000)])
+def test_the_largest_size_is_what_the_whole_model_was_trained_on(preset: str, count: int | None) -> None:
+    script = importlib.import_module("data_scaling")
+    config = load("train", [f"paper=vima/{preset}"])
+    whole = script.study.Trained(Path(), SimpleNamespace(config=config))
+    expected = config.dataset.generate.episodes - config.dataset.split.validation
+    assert script.demonstrations(whole) == expected == (count or expected)
+
+
+def test_parts_that_a_model_was_trained_without_stay_hidden() -> None:
+    study = importlib.import_module("vima_study")
+    for masking, parts in {"vima": (1, 1, 1), "vima_disable_text": (0, 1, 1), "vima_disable_both": (1, 1, 0)}.items():
+        model = SimpleNamespace(config=load("train", ["env=tabletop", f"masking={masking}"]))
+        shown = study.Asked().query(model).prompt
+        assert (shown.text, shown.visual, shown.both) == parts
+    assert study.hidden(study.Asked("L2")).query(model).prompt.both == 0
+
+
+def test_models_can_be_skipped_by_their_names() -> None:
+    study = importlib.import_module("vima_study")
+    runs = study.lines((study.WHOLE, "prompt-blind"), "quick", 2)
+    assert list(study.left(runs, ["prompt-blind"])) == ["objects_cross-attention/0", "objects_cross-attention/1"]
+    with pytest.raises(typer.BadParameter, match=r"no model is called so.*prompt-blind"):
+        study.left(runs, ["promptblind"])
+
+
+def test_finished_runs_from_elsewhere_are_taken_as_they_are(tmp_path: Path, monkeypatch, capsys) -> None:
+    study = importlib.import_module("vima_study")
+    runs = study.lines((study.WHOLE, "prompt-blind"), "quick", 1)
+    mine, name = tmp_path / "mine", f"{study.slug(study.WHOLE)}/0"
+    (mine / "checkpoints" / "last").mkdir(parents=True)
+    monkeypatch.setattr(study, "has_checkpoint", lambda folder: folder == mine)
+    assert study.taken([f"{name}={mine}"], runs) == {name: mine}
+    with pytest.raises(typer.BadParameter, match=r"no run is called 'blind/0'.*prompt-blind/0"):
+        study.taken([f"blind/0={mine}"], runs)
+    with pytest.raises(typer.BadParameter, match="holds no checkpoint"):
+        study.taken([f"{name}={tmp_path}"], runs)
+    trained = []
+    monkeypatch.setattr(study, "load_model", lambda folder, which: folder)
+    monkeypatch.setattr(study.Campaign, "run", lambda self, console: trained.extend(self.runs))
+    models = study.train(tmp_path / "root", runs, {name: mine}, 1, QUIET)
+    assert trained == ["prompt-blind/0"]
+    assert models["objects_cross-attention"] == [study.Trained(mine, str(mine))]
+    assert models["prompt-blind"][0].folder == tmp_path / "root" / "prompt-blind/0"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_train_play_and_report(name: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    script = importlib.import_module(name)
+    study = script.study
+    config = load("train", ["paper=vima/three_tasks_quick"])
+    monkeypatch.setattr(
+        study,
+        "train",
+        lambda root, runs, *_: {n.rpartition("/")[0]: [study.Trained(root / n, SimpleNamespace(config=config))] for n in runs},
+    )
+    monkeypatch.setattr(study, "play", lambda folder, model, asked, n, policy="model": episodes(0.5, n=n)[0])
+    skipped = {"level_bars": "prompt-blind", "perturbations": "spawn_order", "per_task": "per_task_prompt-blind"}.get(name)
+    options = ["--folder", str(tmp_path), "--episodes", "4", *(["--skip", skipped] if skipped else [])]
+    monkeypatch.setattr(sys, "argv", [name, "quick", *options])
+    with pytest.raises(SystemExit) as ended:
+        study.run(script.runs, script.play, script.__doc__)
+    assert ended.value.code == 0
+    assert (tmp_path / "quick" / f"{name}.csv").is_file()

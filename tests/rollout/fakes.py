@@ -49,7 +49,7 @@ class Drift(Environment):
     def make(self) -> DriftWorld:
         return DriftWorld(self.broken_seed)
 
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
         return iter(())
 
     def goal(self, env_seed: int) -> dict[str, np.ndarray]:
@@ -82,7 +82,7 @@ class Counter(Environment):
     def make(self) -> CounterWorld:
         return CounterWorld()
 
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
         return iter(())
 
 

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from maskbench.envs.base import BatchEnv, Environment, LoopedBatch, Observation, Start, StepBatch
+from maskbench.envs.base import BatchEnv, Environment, LoopedBatch, Observation, Start, StepBatch, numbered
 from maskbench.errors import EnvError
 from maskbench.testing import check_env
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
@@ -65,8 +65,8 @@ class Drift(Environment):
     def make(self) -> gymnasium.Env[Any, Any]:
         return DriftEnv(self.horizon)
 
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
-        for i in range(episodes):
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
+        for i in numbered(episodes):
             generator = np.random.Generator(np.random.Philox(key=np.array([seed, i], np.uint64)))
             env = DriftEnv(self.horizon)
             env_seed = int(generator.integers(2**31))
@@ -171,9 +171,9 @@ def with_env(**attributes: Any) -> Drift:
 
 def with_data(change: Callable[[Episode, int], Episode]) -> Drift:
     class Spoiled(Drift):
-        def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+        def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
             for episode in super().generate(episodes, seed, **options):
-                yield change(episode, episodes)
+                yield change(episode, len(numbered(episodes)))
 
     return Spoiled()
 
@@ -247,7 +247,7 @@ CASES: dict[str, tuple[Drift, str]] = {
     "final": (with_data(lambda e, _: replace(e, final={"push": np.zeros(1)})), "final holds 'push', which is no state"),
     "count matters": (
         with_data(lambda e, n: replace(e, values={**e.values, "push": e.values["push"] + np.float32(n)})),
-        "generated episodes: episodes differ when they are generated again",
+        "generated episodes: episodes differ when generating begins with another one",
     ),
     "returns": (edited(rtg=lambda v: v * np.float32(0.9)), "returns: episode 0: 'rtg' is not the sum"),
     "another world": (

@@ -13,7 +13,7 @@ from maskbench.masking.prompt import PromptRule, WithPrompt
 from maskbench.masking.tasks import NamedTask
 from maskbench.objects import OBJECT_BYTES
 from maskbench.prompt import Prompt, PromptedEpisode, PromptImage, PromptObject
-from maskbench.tokens.library import PromptLibrary, PromptSource, kept_prompts
+from maskbench.tokens.library import KeptPrompts, PromptLibrary, PromptSource
 from maskbench.tokens.perturb import Perturbation
 from maskbench.tokens.prompt import IMAGE, PADDING, WORD, LocalT5Tokeniser, PromptTokeniser, Readable
 from maskbench.tokens.wordpieces import UNKNOWN, WordPieces
@@ -107,10 +107,18 @@ def episodes(count: int = 3):
         yield PromptedEpisode({"action": np.zeros((1, 12), np.float32)}, {}, True, {"task": "rotate"}, replace(prompt))
 
 
+def keep(folder, tokeniser: PromptTokeniser, numbers: range = range(3)) -> list[PromptedEpisode]:
+    """Keeps the prompts of some episodes; all of them come back."""
+    found, writer = list(episodes()), KeptPrompts(folder, tokeniser)
+    for number in numbers:
+        writer.add(number, found[number])
+    writer.close()
+    return found
+
+
 def test_libraries_keep_prompts_and_cut_pictures(tmp_path):
     tokeniser = PromptTokeniser()
-    passed = list(kept_prompts(tmp_path / "s.prompts", episodes(), tokeniser))
-    assert len(passed) == 3
+    passed = keep(tmp_path / "s.prompts", tokeniser)
     library = PromptLibrary.open(tmp_path / "s.prompts")
     assert len(library) == 3
     direct = tokeniser([tokeniser.prepare(e.prompt) for e in passed])
@@ -124,7 +132,7 @@ def test_libraries_keep_prompts_and_cut_pictures(tmp_path):
 
 def test_changes_of_libraries_are_functions_of_their_generator(tmp_path):
     tokeniser = PromptTokeniser()
-    list(kept_prompts(tmp_path / "s", episodes(), tokeniser))
+    keep(tmp_path / "s", tokeniser)
     library = PromptLibrary.open(tmp_path / "s")
     source = PromptSource(library, tokeniser, Perturbation(["gobbledygook_word", "textual"]), ["visual_manipulation"] * 3)
     once, again = (source(np.arange(3), np.random.default_rng(4)) for _ in range(2))
@@ -132,16 +140,20 @@ def test_changes_of_libraries_are_functions_of_their_generator(tmp_path):
     assert (once.kind == IMAGE).sum() < (tokeniser([library.readable(i) for i in range(3)]).kind == IMAGE).sum()
 
 
-def test_an_interrupted_library_leaves_nothing(tmp_path):
-    passing = kept_prompts(tmp_path / "s.prompts", episodes(), PromptTokeniser())
-    next(passing)
-    passing.close()  # type: ignore[attr-defined]
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("visual", ["objects", "patches"])
+def test_libraries_go_on_with_the_prompts_that_are_there(tmp_path, visual):
+    keep(tmp_path / "whole", PromptTokeniser(visual=visual))
+    for numbers in (range(1), range(1, 3)):
+        keep(tmp_path / "pieces", PromptTokeniser(visual=visual), numbers)
+    for name in ("pictures.npy", "index.jsonl"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "pieces" / name).read_bytes()
+
+
+def test_missing_libraries_and_prompts_are_named(tmp_path):
     with pytest.raises(DataError, match="holds no prompts"):
         PromptLibrary.open(tmp_path / "s.prompts")
-    bare = [PromptedEpisode({"action": np.zeros((1, 12), np.float32)})]
-    with pytest.raises(DataError, match="has no prompt"):
-        list(kept_prompts(tmp_path / "t", bare, PromptTokeniser()))
+    with pytest.raises(DataError, match="episode 7 has no prompt"):
+        KeptPrompts(tmp_path / "t", PromptTokeniser()).add(7, PromptedEpisode({"action": np.zeros((1, 12), np.float32)}))
 
 
 def test_rules_draw_the_share_that_they_name_and_leave_other_masks_alone(grid_layout):

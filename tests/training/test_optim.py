@@ -99,6 +99,11 @@ def test_schedule_is_pinned(name, step, factor):
     assert lr_factor(step, name, warmup_steps=4, num_steps=24, final_ratio=0.1) == pytest.approx(factor, abs=1e-12)
 
 
+def test_a_fall_of_its_own_length_ends_early_and_the_rate_stays():
+    found = [lr_factor(step, "cosine", 7000, 47000, 0.001, 17000) for step in (6999, 15500, 24000, 46999)]
+    assert found == pytest.approx([1.0, 0.5005, 0.001, 0.001])
+
+
 @given(st.sampled_from(["cosine", "linear"]), st.integers(0, 50), st.integers(1, 100), st.floats(0, 1), st.integers(0, 300))
 def test_after_the_warm_up_the_rate_only_falls_and_stays_in_range(name, warmup, decay, final, step):
     now, later = (lr_factor(s, name, warmup, warmup + decay, final) for s in (warmup + step, warmup + step + 1))

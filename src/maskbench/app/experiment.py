@@ -20,7 +20,8 @@ from maskbench.app.config.schema import TrainConfig
 from maskbench.app.config.schema_data import Dataset as DatasetConfig
 from maskbench.app.config.schema_masking import Masking
 from maskbench.app.config.schema_model import HeadSpec
-from maskbench.data.dataset import Dataset, Keep, load_dataset
+from maskbench.data.dataset import Dataset, load_dataset
+from maskbench.data.growing import Keep
 from maskbench.data.normalise import Normaliser
 from maskbench.data.windows import WindowSampler
 from maskbench.envs.base import Environment
@@ -37,7 +38,7 @@ from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.policies.prompted import PromptedPolicy
 from maskbench.policies.queries import Query, answerable
 from maskbench.tokens.layout import TokenLayout, build_layout
-from maskbench.tokens.library import PromptLibrary, PromptSource, kept_prompts
+from maskbench.tokens.library import KeptPrompts, PromptLibrary, PromptSource
 from maskbench.tokens.perturb import Perturbation
 from maskbench.tokens.prompt import PromptTokeniser
 from maskbench.training import checkpoint
@@ -105,6 +106,10 @@ class Model:
         )
 
 
+#: What folders of prompts are called, after their store.
+PROMPTS = "prompts"
+
+
 def build_dataset(config: DatasetConfig, environment: Environment, root: str) -> Dataset:
     """Episodes of ``environment`` as the configuration asks for them."""
     returns = None if config.returns.mode == "none" else asdict(config.returns)
@@ -128,7 +133,7 @@ def build_dataset(config: DatasetConfig, environment: Environment, root: str) ->
 
 def library_beside(store: Path) -> Path:
     """Folder of the prompts of a store."""
-    return store.with_name(f"{store.name}.prompts")
+    return store.with_name(f"{store.name}.{PROMPTS}")
 
 
 def keep_prompts(environment: Environment) -> Keep | None:
@@ -137,7 +142,7 @@ def keep_prompts(environment: Environment) -> Keep | None:
     if not kinds & {"objects", "image"}:
         return None
     tokeniser = PromptTokeniser(visual="objects" if "objects" in kinds else "patches")
-    return lambda store, episodes: kept_prompts(library_beside(store), episodes, tokeniser)
+    return Keep(PROMPTS, partial(KeptPrompts, tokeniser=tokeniser))
 
 
 def build_prompts(config: TrainConfig, data: Dataset, tokeniser: PromptTokeniser) -> PromptSource:

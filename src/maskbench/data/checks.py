@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,23 +34,30 @@ class Chunk:
     metas: list[Mapping[str, Any]]
 
 
-def checked_chunks(spec: TrajectorySpec, episodes: Iterable[Episode], chunk_bytes: int = _CHUNK_BYTES) -> Iterator[Chunk]:
-    """Groups episodes into chunks of about ``chunk_bytes`` and checks them.
+def checked_chunks(
+    spec: TrajectorySpec,
+    episodes: Iterable[Episode],
+    chunk_bytes: int = _CHUNK_BYTES,
+    first: int = 0,
+    seconds: float = math.inf,
+) -> Iterator[Chunk]:
+    """Groups episodes, of which the first has the number ``first``, into chunks of about ``chunk_bytes``, or of those that
+    arrive within so many ``seconds``, and checks them.
 
     Values are copied, so a generator may reuse its arrays. Raises ``DataError`` naming episode, factor and row of a missing or
     unknown factor, a wrong shape, a type that does not cast to the factor's, a NaN, an infinity or a class out of range.
     """
     waiting: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray], Episode]] = []
-    first = size = count = 0
-    for index, episode in enumerate(episodes):
+    size, count, begun = 0, first, time.monotonic()
+    for index, episode in enumerate(episodes, first):
         values, final = _checked_shapes(spec, index, episode)
         waiting.append((values, final, episode))
         size, count = size + sum(v.nbytes for v in values.values()), index + 1
-        if size >= chunk_bytes:
-            yield _chunk(spec, waiting, first)
-            waiting, size, first = [], 0, count
+        if size >= chunk_bytes or time.monotonic() - begun >= seconds:
+            yield _chunk(spec, waiting, count - len(waiting))
+            waiting, size, begun = [], 0, time.monotonic()
     if waiting:
-        yield _chunk(spec, waiting, first)
+        yield _chunk(spec, waiting, count - len(waiting))
     if count == 0:
         raise DataError("a store needs at least one episode; found none")
 

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +15,18 @@ import numpy as np
 
 from maskbench.data.card import package_versions
 from maskbench.data.goals import add_goals
+from maskbench.data.growing import Keep
 from maskbench.data.labels import Known, complete, known_factors
 from maskbench.data.normalise import Mode, Normaliser
 from maskbench.data.returns import add_return
 from maskbench.data.split import Split, split_episodes
 from maskbench.data.statistics import return_statistics
-from maskbench.data.store import EpisodeStore, Place, write_store
+from maskbench.data.store import EpisodeStore, Place, grow_store, write_store
 from maskbench.errors import ConfigError, DataError, did_you_mean
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
 if TYPE_CHECKING:
     from maskbench.envs.base import Environment
-
-#: ``(folder of the store, episodes)`` to the same episodes.
-Keep = Callable[[Path, Iterable[Episode]], Iterable[Episode]]
 
 #: Packages whose versions shape generated data.
 _SIMULATORS = ("gymnasium", "gymnasium-robotics", "mujoco", "dm_control", "textworld", "jericho")
@@ -89,12 +87,10 @@ def load_dataset(
     select:    ``tasks, qualities, limit`` of the MaskDP importer: which episodes of a published tree. Other formats
                have no such folders and refuse them.
     hindsight: adds a goal factor for each state factor (``goals.add_goals``), which windows fill in.
-    keep:      called with the folder of a store that is being made and its episodes, and passes them on: what else is kept of
-               them (prompts) lies beside the store.
+    keep:      what else is kept of the episodes (prompts), beside their store.
     Raises ``DataError`` where the state and action factors differ from the environment's, naming each difference.
     """
     root = Path(root or os.environ.get("MASKBENCH_DATA") or "data")
-    keep = keep or (lambda _, episodes: episodes)
     if path is None:
         store = _generated(env, generate or {}, root, place, keep)
     else:
@@ -167,7 +163,7 @@ def environment_options(env: Environment) -> dict[str, Any]:
     return options
 
 
-def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place: Place, keep: Keep) -> EpisodeStore:
+def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place: Place, keep: Keep | None) -> EpisodeStore:
     for key in generate:
         if key not in ("episodes", "seed", "options"):
             raise ConfigError(f"generate has no key '{key}'. {did_you_mean(key, ('episodes', 'seed', 'options'))}")
@@ -188,10 +184,12 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
         f"python -m maskbench data generate env={env.name}",
         *(f"dataset.generate.{k}={v}" for k, v in arguments.items()),
     ]
-    return write_store(
+    title = f"generating {env.name}"
+    return grow_store(
         target,
         env.spec,
-        keep(target, _with_progress(env.generate(episodes, seed, **options), episodes, f"generating {env.name}")),
+        episodes,
+        lambda first: _with_progress(env.generate(range(first, episodes), seed, **options), episodes, title, first),
         name=target.name,
         env=env.name,
         origin="generated",
@@ -199,13 +197,13 @@ def _generated(env: Environment, generate: Mapping[str, Any], root: Path, place:
         licence="MIT",
         provenance=f"{type(env).__qualname__} {json.dumps(environment_options(env), default=_plain)}",
         versions=package_versions(*_SIMULATORS),
-        keep_existing=True,
+        keep=keep,
         place=place,
     )
 
 
 def _recorded(
-    env: Environment, path: Path, format: str, root: Path, place: Place, select: Mapping[str, Any], keep: Keep
+    env: Environment, path: Path, format: str, root: Path, place: Place, select: Mapping[str, Any], keep: Keep | None
 ) -> EpisodeStore:
     candidates = [path] if path.is_absolute() else [path, root / path]
     existing = next((p.resolve() for p in candidates if p.exists()), None)
@@ -237,7 +235,7 @@ def _recorded(
     return write_store(
         target,
         imported.spec,
-        keep(target, _with_progress(imported.episodes(), imported.count, f"importing {existing.name}")),
+        _with_progress(imported.episodes(), imported.count, f"importing {existing.name}"),
         name=target.name,
         env=env.name,
         origin=imported.origin,
@@ -246,17 +244,23 @@ def _recorded(
         licence=imported.licence,
         provenance=imported.provenance,
         keep_existing=True,
+        keep=keep,
         place=place,
     )
 
 
-def _with_progress(episodes: Iterable[Episode], total: int | None, title: str) -> Iterable[Episode]:
-    """A progress bar on the error stream, where a human watches it."""
+def _with_progress(episodes: Iterable[Episode], total: int | None, title: str, done: int = 0) -> Iterator[Episode]:
+    """A progress bar on the error stream, where a human watches it; ``done`` of ``total`` episodes were there before."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    return track(episodes, title, total, console=console, disable=not console.is_terminal)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(title, total=total, completed=done)
+        for episode in episodes:
+            yield episode
+            progress.advance(bar)
 
 
 def _layout(factor: Factor) -> str:

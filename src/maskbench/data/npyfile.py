@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -14,18 +16,27 @@ from maskbench.errors import DataError
 
 
 class GrowingArray:
-    """Appends rows to an ``.npy`` file; the header is rewritten in place with the final length on ``close``."""
+    """Appends rows to an ``.npy`` file; the header is rewritten in place with the final length on ``close``. A file that is
+    there is gone on with: its whole rows stay."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...] = ()) -> None:
-        self._dtype, self._shape, self._rows = dtype, shape, 0
-        self._file = path.open("wb")
+        self._dtype, self._shape, self.rows = dtype, shape, 0
+        self._file = path.open("r+b" if path.exists() else "w+b")
         self._write_header()
         self._header = self._file.tell()
+        row = dtype.itemsize * math.prod(shape)
+        self.rows = max(0, self._file.seek(0, os.SEEK_END) - self._header) // row if row else 0
+        self._file.seek(self._header + self.rows * row)
+        self._file.truncate()
 
     def append(self, rows: np.ndarray) -> None:
         """Adds ``(n, *shape)`` rows."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
-        self._rows += len(rows)
+        self.rows += len(rows)
+
+    def flush(self) -> None:
+        """Hands what was appended to the system."""
+        self._file.flush()
 
     def close(self) -> None:
         self._file.seek(0)
@@ -40,7 +51,7 @@ class GrowingArray:
         self.close()
 
     def _write_header(self) -> None:
-        _write_header(self._file, self._dtype, (self._rows, *self._shape))
+        _write_header(self._file, self._dtype, (self.rows, *self._shape))
 
 
 def load_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, mmap: bool = False) -> np.ndarray:
@@ -74,6 +85,15 @@ def hash_file(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def data_begin(path: Path) -> int:
+    """Bytes in front of the values of an ``.npy`` file, which are rewritten when it is closed; none in front of other files."""
+    if path.suffix != ".npy":
+        return 0
+    with path.open("rb") as file:
+        start = file.read(10)
+    return 10 + int.from_bytes(start[8:10], "little")
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

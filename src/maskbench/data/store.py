@@ -12,19 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from rich.console import Console
 
 from maskbench.data.card import Card, Origin, package_versions
 from maskbench.data.checks import check_values, checked_chunks
-from maskbench.data.npyfile import GrowingArray, hash_array, hash_file, load_array
+from maskbench.data.growing import Keep, StoreFiles, kept, meta_line
+from maskbench.data.npyfile import hash_array, hash_file, load_array
+from maskbench.data.shards import SHARD_SECONDS, Shards, alone, replace_folder
 from maskbench.data.statistics import factor_statistics, return_statistics
 from maskbench.errors import DataError, did_you_mean
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
@@ -69,7 +73,7 @@ class EpisodeStore:
         metas = [dict(m) for p in pieces for m in p.metas]
         files = arrays | {f"final.{n}": a for n, a in finals.items()} | {"ends": ends, "terminated": terminated}
         hashes = {f"{n}.npy": hash_array(a) for n, a in files.items()}
-        hashes["meta.jsonl"] = hashlib.sha256("".join(map(_meta_line, metas)).encode()).hexdigest()
+        hashes["meta.jsonl"] = hashlib.sha256("".join(map(meta_line, metas)).encode()).hexdigest()
         card = _card(spec, arrays, ends, hashes, name=name, env="", origin="imported", command="", licence="", provenance="")
         return cls(spec, arrays, finals, ends, terminated, metas, card)
 
@@ -184,80 +188,129 @@ def write_store(
     provenance: str = "",
     versions: Mapping[str, str] | None = None,
     keep_existing: bool = False,
+    keep: Keep | None = None,
     place: Place = "auto",
 ) -> EpisodeStore:
     """Streams episodes into a new store at ``path`` and opens it.
 
     Everything is written beside ``path`` and renamed when complete: an interruption leaves nothing at ``path``. Memory holds
-    some 30 MB of episodes at a time, plus their final states. The remaining arguments go to the card.
+    some 30 MB of episodes at a time. The remaining arguments go to the card.
 
     keep_existing: where another process has finished the same store meanwhile, open that one and discard ours.
+    keep:          what else is kept of the episodes.
     Raises ``DataError`` where ``path`` exists, or naming episode, factor and row of what may not enter a store.
     """
     path = Path(path)
     if path.exists() and not keep_existing:
         raise DataError(f"{path} already exists. Delete it or choose another path.")
-    if reserved := {"ends", "terminated"} & set(spec.names):
-        raise DataError(f"a store keeps its own {sorted(reserved)}; rename these factors")
+    _check_names(spec)
+    about = {"name": name, "env": env, "origin": origin, "command": command, "licence": licence, "provenance": provenance}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}.unfinished-", dir=path.parent))
     try:
-        arrays, ends = _write_arrays(unfinished, spec, episodes)
-        hashes = {f.name: hash_file(f) for f in sorted(unfinished.iterdir())}
-        card = _card(
-            spec,
-            arrays,
-            ends,
-            hashes,
-            name=name,
-            env=env,
-            origin=origin,
-            command=command,
-            licence=licence,
-            provenance=provenance,
-            versions=versions or package_versions(),
-        )
-        (unfinished / "card.json").write_text(json.dumps(card.to_json(), indent=1) + "\n")
-        unfinished.chmod(0o755)
-        if not (keep_existing and path.exists()):
-            _rename(unfinished, path, keep_existing)
+        files = _fill(unfinished, spec, episodes, keep)
+        _publish(files, path, keep, keep_existing, versions=versions or package_versions(), **about)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return EpisodeStore.open(path, place)
 
 
-def _rename(source: Path, target: Path, keep_existing: bool) -> None:
+def grow_store(
+    path: str | Path,
+    spec: TrajectorySpec,
+    episodes: int,
+    make: Callable[[int], Iterable[Episode]],
+    *,
+    versions: Mapping[str, str],
+    keep: Keep | None = None,
+    place: Place = "auto",
+    console: Console | None = None,
+    seconds: float = SHARD_SECONDS,
+    **about: Any,
+) -> EpisodeStore:
+    """A store of so many episodes, made shard by shard (``data.shards``), opened where it is there already.
+
+    make:    the episodes from a number on; they do not depend on where it begins.
+    seconds: in which a shard comes together: what an interruption costs at most.
+    about:   ``name, env, origin, command, licence, provenance`` of the card.
+
+    A later call goes on where an interrupted one stopped, also if that was killed, and ends in the same bytes. Of several
+    processes one makes the store, the others wait for it. Raises ``DataError`` as ``write_store`` does.
+    """
+    path, console = Path(path), console or Console(stderr=True)
+    _check_names(spec)
+    with alone(path, console) as unfinished:
+        if unfinished is not None:
+            if keep is not None and keep.beside(path).exists() and not keep.inside(unfinished).exists():
+                keep.beside(path).rename(keep.inside(unfinished))  # interrupted between the two last renames
+            shards = Shards(unfinished, versions)
+            first = shards.recover(console)
+            if first:
+                console.print(f"going on with {path.name}: {first} of {episodes} episodes are there", soft_wrap=True)
+            missing = make(first) if first < episodes or not first else None
+            files = _fill(unfinished, spec, missing, keep, shards, first, seconds)
+            _publish(files, path, keep, False, versions=versions, **about)
+    return EpisodeStore.open(path, place)
+
+
+def _check_names(spec: TrajectorySpec) -> None:
+    if reserved := {"ends", "terminated"} & set(spec.names):
+        raise DataError(f"a store keeps its own {sorted(reserved)}; rename these factors")
+
+
+def _fill(
+    folder: Path,
+    spec: TrajectorySpec,
+    episodes: Iterable[Episode] | None,
+    keep: Keep | None,
+    shards: Shards | None = None,
+    first: int = 0,
+    seconds: float = math.inf,
+) -> StoreFiles:
+    """Writes everything but the card, from episode ``first`` on, and closes it; None where nothing is left to write."""
+    with ExitStack() as stack:
+        files = stack.enter_context(closing(StoreFiles(folder, spec)))
+        keeping = None if keep is None else stack.enter_context(closing(keep.begin(keep.inside(folder))))
+        if episodes is None:
+            return files
+        passing = episodes if keeping is None else kept(episodes, keeping, first)
+        for chunk in checked_chunks(spec, passing, first=first, seconds=seconds):
+            files.append(chunk)
+            if shards is not None:
+                files.flush()
+                if keeping is not None:
+                    keeping.flush()
+                shards.note(files.episodes)
+    return files
+
+
+def _publish(files: StoreFiles, path: Path, keep: Keep | None, keep_existing: bool, **about: Any) -> None:
+    """Describes a complete folder and renames it; what else is kept moves first, so that a store that is there has it."""
+    hashes = {f.name: hash_file(f) for f in files.paths()}
+    arrays, ends = files.mapped()
+    card = _card(files.spec, arrays, ends, hashes, **about)
+    if keep_existing and path.exists():
+        return
+    if keep is not None:
+        replace_folder(keep.inside(files.folder), keep.beside(path))
+    (files.folder / "card.json").write_text(json.dumps(card.to_json(), indent=1) + "\n")
+    files.folder.chmod(0o755)
+    if _rename(files.folder, path, keep_existing):
+        for left in set(path.iterdir()) - {path / name for name in (*hashes, "card.json")}:
+            left.unlink()
+
+
+def _rename(source: Path, target: Path, keep_existing: bool) -> bool:
+    """Whether it was this folder that became ``target``."""
     try:
         source.rename(target)
+        return True
     except OSError as error:
         if not target.exists():
             raise
         if not keep_existing:
             raise DataError(f"{target} was made by another process meanwhile. Delete it or choose another path.") from error
-
-
-def _write_arrays(folder: Path, spec: TrajectorySpec, episodes: Iterable[Episode]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Writes everything but the card; returns the mapped factors and the episode ends."""
-    finals: list[dict[str, np.ndarray]] = []
-    lengths: list[np.ndarray] = []
-    terminated: list[np.ndarray] = []
-    with ExitStack() as stack:
-        files = {f.name: stack.enter_context(GrowingArray(folder / f"{f.name}.npy", f.dtype, f.shape)) for f in spec}
-        metas = stack.enter_context((folder / "meta.jsonl").open("w"))
-        for chunk in checked_chunks(spec, episodes):
-            for name, file in files.items():
-                file.append(chunk.values[name])
-            metas.writelines(map(_meta_line, chunk.metas))
-            finals += chunk.finals
-            lengths.append(chunk.lengths)
-            terminated.append(chunk.terminated)
-    ends = np.cumsum(np.concatenate(lengths))
-    np.save(folder / "ends.npy", ends)
-    np.save(folder / "terminated.npy", np.concatenate(terminated))
-    for name, array in _stack_finals(spec, finals).items():
-        np.save(folder / f"final.{name}.npy", array)
-    steps = int(ends[-1])
-    return {f.name: load_array(folder / f"{f.name}.npy", f.dtype, (steps, *f.shape), mmap=True) for f in spec}, ends
+        return False
 
 
 def _stack_finals(spec: TrajectorySpec, finals: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -277,17 +330,6 @@ def _card(
         hashes=hashes,
         **about,
     )
-
-
-def _meta_line(meta: Mapping[str, Any]) -> str:
-    return json.dumps(dict(meta), sort_keys=True, default=_plain) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """Numpy values inside an episode's meta data, as JSON."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise DataError(f"episode meta data must be plain values; found {type(value).__name__} {value!r}")
 
 
 def _read_card(path: Path) -> Card:

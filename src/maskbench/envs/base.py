@@ -133,8 +133,11 @@ class Environment(ABC):
         return LoopedBatch([self.make() for _ in range(num_slots)])
 
     @abstractmethod
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
-        """Episodes of the family's own expert or data policy; episode ``i`` depends on ``(seed, i, options)`` only."""
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
+        """Episodes of the family's own expert or data policy: so many, or those of the given numbers (``numbered``).
+
+        Episode ``i`` depends on ``(seed, i, options)`` only, so that an interrupted generation goes on where it stopped.
+        """
 
     def goal(self, env_seed: int) -> Mapping[str, np.ndarray] | None:
         """State-factor values that this environment's own task asks to reach, or None. A factor that is left out, or a NaN
@@ -203,6 +206,11 @@ class Environment(ABC):
                 total += np.square(gap).reshape(len(total), -1).sum(1)
         continuous = any(self.spec[n].kind == "continuous" for n in goal)
         return np.sqrt(total) if continuous else total
+
+
+def numbered(episodes: int | range) -> range:
+    """The numbers of the episodes that a generator is asked for: of so many, or as they are given."""
+    return range(episodes) if isinstance(episodes, int) else episodes
 
 
 @dataclass

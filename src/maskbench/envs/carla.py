@@ -27,5 +27,5 @@ class Carla(Environment):
     def make(self) -> NoReturn:
         raise EnvError(NEEDS)
 
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
         raise EnvError(NEEDS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from maskbench.envs.base import BatchEnv, Environment, Observation, Start, StepBatch
+from maskbench.envs.base import BatchEnv, Environment, Observation, Start, StepBatch, numbered
 from maskbench.envs.raster import Canvas, Colour
 from maskbench.errors import EnvError
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
@@ -134,7 +134,7 @@ class PointMass(Environment):
     def make_batch(self, num_slots: int) -> PointMassBatch:
         return PointMassBatch(self.arena, self.horizon, num_slots, self.fixed_start, self.snap)
 
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
         """Demonstrations along routes drawn by weight; ``meta["route"]`` names the route.
 
         ``meta["env_seed"]`` is present where the environment replays the actions to the same positions: fixed start, no
@@ -146,7 +146,7 @@ class PointMass(Environment):
         shares = np.cumsum([r.weight for r in routes])[:-1]
         paths = [route_points(r.points, self.spacing) for r in routes]
         replays = self.fixed_start and self.noise_scale == 0 and (self.spacing == "grid" or not self.snap)
-        for episode in range(episodes):
+        for episode in numbered(episodes):
             generator = np.random.Generator(np.random.Philox(key=np.array([seed, episode], np.uint64)))
             chosen = int(np.searchsorted(shares, generator.random(), side="right"))
             points = (paths[chosen] + self.noise_scale * generator.standard_normal(paths[chosen].shape)).astype(np.float32)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from maskbench.envs.base import BatchEnv, Environment, Observation, Start, StepBatch
+from maskbench.envs.base import BatchEnv, Environment, Observation, Start, StepBatch, numbered
 from maskbench.errors import ConfigError, EnvError
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
 
@@ -61,9 +61,9 @@ class Sinusoid(Environment):
     def make_batch(self, num_slots: int) -> SinusoidBatch:
         return SinusoidBatch(self.noise, num_slots)
 
-    def generate(self, episodes: int, seed: int) -> Iterator[Episode]:  # type: ignore[override]
+    def generate(self, episodes: int | range, seed: int) -> Iterator[Episode]:  # type: ignore[override]
         """Waves; ``meta["mode"]`` is the signs of the two halves, such as ``+-``."""
-        for i in range(episodes):
+        for i in numbered(episodes):
             rng = np.random.default_rng([seed, i])
             env_seed = int(rng.integers(2**31))
             first = 1 if rng.random() < 0.5 else -1

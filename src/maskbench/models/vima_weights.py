@@ -1,4 +1,7 @@
-"""The public VIMA checkpoints as weights of ``CrossDecoder`` (VIMA spec 4.7): names, and where layouts differ, shapes."""
+"""Weights of the published policies as those of ``CrossDecoder`` (VIMA spec 2.6, 4.7): names, and where layouts differ, shapes.
+
+VIMA itself, whose checkpoints are public, and its baselines VIMA-Gato, VIMA-Flamingo and VIMA-GPT, whose code is.
+"""
 
 from __future__ import annotations
 
@@ -17,45 +20,66 @@ from maskbench.objects import VIEWS
 
 #: Poses in the order of an action.
 POSES = ("pose0_position", "pose0_rotation", "pose1_position", "pose1_rotation")
+#: Controllers: that of VIMA and Flamingo looks at the prompt, that of Gato and GPT reads it first.
+_GPT = r"(?:xattn_gpt|transformer\.lm)\."
+_BLOCK, _OUR_BLOCK = rf"{_GPT}h\.(\d+)\.", r"controller.self_blocks.\1."
+_CROSS, _OUR_CROSS = r"xattn_gpt\.xattns\.(\d+)\.", r"controller.cross_blocks.\1."
+_VIT, _OUR_VIT = r"obj_encoder\.cropped_img_encoder\.vit\.", r"sight.encoder.eye."
+#: Flamingo's latents: the layer that looks at tokens, and those that look at each other.
+_LATENTS = r"obj_encoder\.peceiver\.model\."
+_LAYERS_OF_LATENTS = (
+    (rf"{_LATENTS}encoder\.cross_attention\.", "sight.encoder.latents.look."),
+    (rf"{_LATENTS}encoder\.self_attends\.(\d+)\.", r"sight.encoder.latents.think.\1."),
+)
 #: Entries that hold no weights, or repeat others.
 _UNUSED = re.compile(
-    r"xattn_gpt\.h\.\d+\.attn\.bias|.*position_ids|t5_prompt_encoder\.t5\.(shared|encoder\.embed_tokens)\.weight"
+    rf"{_BLOCK}attn\.bias|.*position_ids|{_GPT}tokens_embed\.weight|"
+    r"t5_prompt_encoder\.t5\.(shared|encoder\.embed_tokens)\.weight"
 )
-#: Published name -> ours; ``\1`` ... stand for numbers. A second name says how the tensor changes.
+#: Published name -> ours; ``\1`` ... stand for numbers. A third entry says how the tensor changes.
 _NAMES: tuple[tuple[str, str, str], ...] = (
-    (r"xattn_gpt\.positions_embed\.weight", "positions.weight", ""),
+    (rf"{_GPT}positions_embed\.weight", "positions.weight", ""),
     (r"xattn_gpt\.xattn_positions_embed\.weight", "prompt_positions.weight", ""),
-    (r"xattn_gpt\.h\.(\d+)\.attn\.c_attn\.(weight|bias)", r"controller.self_blocks.\1.qkv.\2", "transposed"),
-    (r"xattn_gpt\.h\.(\d+)\.attn\.c_proj\.(weight|bias)", r"controller.self_blocks.\1.out.\2", "transposed"),
-    (r"xattn_gpt\.h\.(\d+)\.ln_(\d)\.(\w+)", r"controller.self_blocks.\1.norm\2.\3", ""),
-    (r"xattn_gpt\.h\.(\d+)\.mlp\.c_fc\.(weight|bias)", r"controller.self_blocks.\1.up.\2", "transposed"),
-    (r"xattn_gpt\.h\.(\d+)\.mlp\.c_proj\.(weight|bias)", r"controller.self_blocks.\1.down.\2", "transposed"),
-    (r"xattn_gpt\.h\.(\d+)\.mlp\.gated_layer\.weight", r"controller.self_blocks.\1.gate.weight", ""),
-    (r"xattn_gpt\.xattns\.(\d+)\.layernorm\.(\w+)", r"controller.cross_blocks.\1.norm.\2", ""),
-    (r"xattn_gpt\.xattns\.(\d+)\.ln\.(\w+)", r"controller.cross_blocks.\1.norm_up.\2", ""),
-    (r"xattn_gpt\.xattns\.(\d+)\.(query|key_value)\.weight", r"controller.cross_blocks.\1.\2.weight", ""),
-    (r"xattn_gpt\.xattns\.(\d+)\.attention_out\.weight", r"controller.cross_blocks.\1.out.weight", ""),
-    (r"xattn_gpt\.xattns\.(\d+)\.linear1\.weight", r"controller.cross_blocks.\1.up.weight", ""),
-    (r"xattn_gpt\.xattns\.(\d+)\.linear2\.weight", r"controller.cross_blocks.\1.down.weight", ""),
-    (r"xattn_gpt\.xattns\.(\d+)\.gated_layer\.weight", r"controller.cross_blocks.\1.gate.weight", ""),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.cls_token", "sight.encoder.eye.cls_token", ""),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.pos_embed", "sight.encoder.eye.positions", ""),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.projection", "sight.encoder.eye.projection", ""),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.conv1\.weight", "sight.encoder.eye.embed.weight", "flattened"),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.ln_(pre|post)\.(\w+)", r"sight.encoder.eye.ln_\1.\2", ""),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.blocks\.(\d+)\.ln_(\d)\.(\w+)", r"sight.encoder.eye.blocks.\1.ln_\2.\3", ""),
-    (
-        r"obj_encoder\.cropped_img_encoder\.vit\.blocks\.(\d+)\.attn\.in_proj_(\w+)",
-        r"sight.encoder.eye.blocks.\1.qkv.\2",
-        "",
+    (r"prompt_sep_token", "separator", ""),
+    (rf"{_BLOCK}attn\.c_attn\.(weight|bias)", rf"{_OUR_BLOCK}qkv.\2", "transposed"),
+    (rf"{_BLOCK}attn\.c_proj\.(weight|bias)", rf"{_OUR_BLOCK}out.\2", "transposed"),
+    (rf"{_BLOCK}ln_(\d)\.(\w+)", rf"{_OUR_BLOCK}norm\2.\3", ""),
+    (rf"{_BLOCK}mlp\.c_fc\.(weight|bias)", rf"{_OUR_BLOCK}up.\2", "transposed"),
+    (rf"{_BLOCK}mlp\.c_proj\.(weight|bias)", rf"{_OUR_BLOCK}down.\2", "transposed"),
+    (rf"{_BLOCK}mlp\.gated_layer\.weight", rf"{_OUR_BLOCK}gate.weight", ""),
+    (rf"{_CROSS}layernorm\.(\w+)", rf"{_OUR_CROSS}norm.\2", ""),
+    (rf"{_CROSS}ln\.(\w+)", rf"{_OUR_CROSS}norm_up.\2", ""),
+    (rf"{_CROSS}(query|key_value)\.weight", rf"{_OUR_CROSS}\2.weight", ""),
+    (rf"{_CROSS}attention_out\.weight", rf"{_OUR_CROSS}out.weight", ""),
+    (rf"{_CROSS}linear1\.weight", rf"{_OUR_CROSS}up.weight", ""),
+    (rf"{_CROSS}linear2\.weight", rf"{_OUR_CROSS}down.weight", ""),
+    (rf"{_CROSS}gated_layer\.weight", rf"{_OUR_CROSS}gate.weight", ""),
+    (rf"{_VIT}cls_token", f"{_OUR_VIT}cls_token", ""),
+    (rf"{_VIT}pos_embed", f"{_OUR_VIT}positions", ""),
+    (rf"{_VIT}projection", f"{_OUR_VIT}projection", ""),
+    (rf"{_VIT}conv1\.weight", f"{_OUR_VIT}embed.weight", "flattened"),
+    (rf"{_VIT}ln_(pre|post)\.(\w+)", rf"{_OUR_VIT}ln_\1.\2", ""),
+    (rf"{_VIT}blocks\.(\d+)\.ln_(\d)\.(\w+)", rf"{_OUR_VIT}blocks.\1.ln_\2.\3", ""),
+    (rf"{_VIT}blocks\.(\d+)\.attn\.in_proj_(\w+)", rf"{_OUR_VIT}blocks.\1.qkv.\2", ""),
+    (rf"{_VIT}blocks\.(\d+)\.attn\.out_proj\.(\w+)", rf"{_OUR_VIT}blocks.\1.out.\2", ""),
+    (rf"{_VIT}blocks\.(\d+)\.mlp\.c_fc\.(\w+)", rf"{_OUR_VIT}blocks.\1.up.\2", ""),
+    (rf"{_VIT}blocks\.(\d+)\.mlp\.c_proj\.(\w+)", rf"{_OUR_VIT}blocks.\1.down.\2", ""),
+    (rf"{_LATENTS}embeddings\.latents", "sight.encoder.latents.latents", ""),
+    *(
+        (f"{theirs}{part}\\.(?P<kind>\\w+)", f"{ours}{name}.\\g<kind>", "")
+        for theirs, ours in _LAYERS_OF_LATENTS
+        for part, name in (
+            (r"attention\.self\.layernorm1", "norm"),
+            (r"attention\.self\.layernorm2", "norm_tokens"),
+            (r"attention\.self\.query", "query"),
+            (r"attention\.self\.key", "key"),
+            (r"attention\.self\.value", "value"),
+            (r"attention\.output\.dense", "out"),
+            ("layernorm", "norm_up"),
+            (r"mlp\.dense1", "up"),
+            (r"mlp\.dense2", "down"),
+        )
     ),
-    (
-        r"obj_encoder\.cropped_img_encoder\.vit\.blocks\.(\d+)\.attn\.out_proj\.(\w+)",
-        r"sight.encoder.eye.blocks.\1.out.\2",
-        "",
-    ),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.blocks\.(\d+)\.mlp\.c_fc\.(\w+)", r"sight.encoder.eye.blocks.\1.up.\2", ""),
-    (r"obj_encoder\.cropped_img_encoder\.vit\.blocks\.(\d+)\.mlp\.c_proj\.(\w+)", r"sight.encoder.eye.blocks.\1.down.\2", ""),
     (r"end_effector_encoder\.weight", "effector.weight", ""),
     (r"obs_fusion_layer\.(\w+)", r"fuse.\1", ""),
     (r"action_encoder\._post_layer\.(\w+)", r"act.\1", ""),
@@ -67,12 +91,19 @@ _VIEW = re.compile(r"obj_encoder\.(bbox_mlp|pre_transformer_layer)\.(\w+)\.(.+)"
 _POSE = re.compile(r"action_encoder\._embed_dict\.(\w+)\._layer\.(\d+)\.(\w+)")
 _PROMPT = re.compile(r"prompt_obj_post_layer\.(\d+)\.(\w+)")
 _DECODER = re.compile(r"action_decoder\._decoders\.(\w+)\.mlps\.(\d+)\.(\d+)\.(\w+)")
+#: What sizes are called in the configurations of VIMA, Flamingo, and the decoder-only baselines.
+_SIZES = {
+    "n_embd": ("embed_dim",),
+    "n_layer": ("xf_n_layers", "dt_n_layers", "n_layer"),
+    "n_head": ("sattn_n_heads", "dt_n_heads", "n_head"),
+    "cross_heads": ("xattn_n_heads",),
+}
 #: Places of linear layers in the published perceptrons, which hold an identity behind each.
 _LAYERS = {"0": 0, "3": 1, "6": 2}
 
 
 def published_weights(state: Mapping[str, Tensor], action: str = "action") -> dict[str, Tensor]:
-    """Tensors of a public VIMA policy under our names; ``action`` is the factor that its heads predict.
+    """Tensors of a published policy under our names; ``action`` is the factor that its heads predict.
 
     Raises DataError naming the first entry that no published policy has.
     """
@@ -111,7 +142,7 @@ def _renamed(name: str, tensor: Tensor) -> tuple[str, Tensor]:
             if how == "transposed" and tensor.dim() == 2:
                 tensor = tensor.T.contiguous()
             return match.expand(ours), tensor.flatten(1) if how == "flattened" else tensor
-    raise DataError(f"'{name}' is no entry of a public VIMA policy; expected the state dictionary of VIMAPolicy")
+    raise DataError(f"'{name}' is no entry of a published policy; expected the state dictionary of VIMA or of a baseline")
 
 
 def load_published(model: CrossDecoder, state: Mapping[str, Tensor], action: str = "action") -> None:
@@ -136,13 +167,16 @@ def load_published(model: CrossDecoder, state: Mapping[str, Tensor], action: str
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Sizes (``n_embd``, ``n_layer``, ``n_head``, ``cross_heads``) and state of a public checkpoint; nothing in it is run."""
+    """Sizes (``n_embd``, ``n_layer``, ``n_head``; ``cross_heads`` where it has such) and state of a checkpoint of VIMA or of a
+    baseline in the same form; nothing in it is run."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"there is no checkpoint {path}")
     content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, Mapping) or not {"cfg", "state_dict"} <= set(content):
-        raise DataError(f"{path}: expected a public VIMA checkpoint with cfg and state_dict")
+        raise DataError(f"{path}: expected a VIMA checkpoint with cfg and state_dict")
     cfg = content["cfg"]
-    names = {"n_embd": "embed_dim", "n_layer": "xf_n_layers", "n_head": "sattn_n_heads", "cross_heads": "xattn_n_heads"}
-    return {ours: int(cfg[theirs]) for ours, theirs in names.items()}, dict(content["state_dict"])
+    sizes = {ours: int(cfg[name]) for ours, names in _SIZES.items() for name in names if name in cfg}
+    if missing := [name for name in ("n_embd", "n_layer", "n_head") if name not in sizes]:
+        raise DataError(f"{path}: cfg tells no {missing}; found {sorted(cfg)}")
+    return sizes, dict(content["state_dict"])

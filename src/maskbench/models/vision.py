@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskbench.errors import ConfigError
+from maskbench.models.perceiver import Perceiver
 from maskbench.objects import CROP, CROP_BYTES, VIEWS
 
 #: Mean and deviation of VIMA's pictures, channel by channel, of values on [0, 1].
@@ -191,33 +192,3 @@ class PictureEncoder(nn.Module):
             return x.reshape(m, 1, -1)
         x = x.reshape(m, v * x.shape[1], -1)  # (M, 16, D)
         return x if self.latents is None else self.latents(x)
-
-
-class Perceiver(nn.Module):
-    """A few learned latents that look at tokens once and then at each other, ``depth`` times, in ``blocks`` passes that share
-    their weights (Perceiver; VIMA-Flamingo)."""
-
-    def __init__(self, n_embd: int, latents: int, blocks: int, depth: int, heads: int) -> None:
-        super().__init__()
-        if n_embd % heads:
-            raise ConfigError(f"the perceiver's {heads} heads must divide n_embd; found {n_embd}")
-        self.blocks = blocks
-        self.latents = nn.Parameter(torch.randn(latents, n_embd) * 0.02)
-        self.query, self.key_value, self.out = (
-            nn.Linear(n_embd, n_embd),
-            nn.Linear(n_embd, 2 * n_embd),
-            nn.Linear(n_embd, n_embd),
-        )
-        self.ln_latents, self.ln_tokens, self.ln_up = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
-        self.up = nn.Sequential(nn.Linear(n_embd, n_embd), nn.GELU(), nn.Linear(n_embd, n_embd))
-        self.think = nn.ModuleList(VisionBlock(n_embd, heads) for _ in range(depth))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        x = self.latents.expand(len(tokens), -1, -1)
-        k, v = self.key_value(self.ln_tokens(tokens)).chunk(2, -1)
-        x = x + self.out(F.scaled_dot_product_attention(self.query(self.ln_latents(x)), k, v))
-        x = x + self.up(self.ln_up(x))
-        for _ in range(self.blocks):
-            for block in self.think:
-                x = block(x)
-        return x

@@ -14,21 +14,21 @@ TRANSITIONS = 5
 
 
 def check_episodes(
-    environment: Environment, episodes: Sequence[Episode], generate: Callable[[int, int], list[Episode]]
+    environment: Environment, episodes: Sequence[Episode], generate: Callable[[range, int], list[Episode]]
 ) -> Iterator[str]:
     """Every factor present with its shape, type and classes; episode ``i`` depends on ``(seed, i)`` only.
 
-    ``episodes`` are those of seed 0; ``generate(count, seed)`` makes more.
+    ``episodes`` are those of seed 0; ``generate(numbers, seed)`` makes more.
     """
     for i, episode in enumerate(episodes):
         for found in _form(environment, episode):
             yield f"episode {i}: {found}"
-    count = len(episodes) - 1
-    fewer = generate(count, 0)
-    if len(fewer) != count:
-        yield f"generate({count}, ...) gives {len(fewer)} episodes"
-    if not all(_equal(a.values, b.values) for a, b in zip(fewer, episodes, strict=False)):
-        yield "episodes differ when they are generated again in another number"
+    numbers = range(1, len(episodes))
+    later = generate(numbers, 0)
+    if len(later) != len(numbers):
+        yield f"generate({numbers}, ...) gives {len(later)} episodes"
+    if not all(_equal(a.values, b.values) for a, b in zip(later, episodes[1:], strict=False)):
+        yield "episodes differ when generating begins with another one of them"
 
 
 def check_returns(environment: Environment, episodes: Sequence[Episode], atol: float) -> Iterator[str]:

@@ -125,8 +125,8 @@ class _Case:
     def generated(self) -> list[Episode]:
         return self.generate(self.episodes, 0)
 
-    def generate(self, count: int, seed: int) -> list[Episode]:
-        return list(self.environment.generate(count, seed, **self.options))
+    def generate(self, numbers: int | range, seed: int) -> list[Episode]:
+        return list(self.environment.generate(numbers, seed, **self.options))
 
     def close(self) -> None:
         """Closes what was built."""

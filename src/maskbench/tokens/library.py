@@ -10,9 +10,7 @@ Instructions can be changed and are tokenised when a batch is drawn; pictures ne
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,42 +74,39 @@ class PromptLibrary:
         return cells.reshape(len(VIEWS), -1, OBJECT_BYTES)
 
 
-def kept_prompts(folder: str | Path, episodes: Iterable[Episode], tokeniser: PromptTokeniser) -> Iterator[Episode]:
-    """The same episodes; their prompts are written to ``folder`` on the way, complete when the last one has passed.
+class KeptPrompts:
+    """A library that grows with a store (``data.growing.Keeping``) in ``folder``; prompts that are there stay."""
 
-    Raises DataError where an episode has no prompt.
-    """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.unfinished-", dir=folder.parent))
-    objects = tokeniser.visual == "objects"
-    shape = (OBJECT_BYTES,) if objects else (len(VIEWS), 3, 64, 128)
-    try:
-        row = 0
-        with (
-            GrowingArray(unfinished / "pictures.npy", np.dtype(np.uint8), shape) as pictures,
-            (unfinished / "index.jsonl").open("w", encoding="utf-8") as index,
-        ):
-            for number, episode in enumerate(episodes):
-                prompt = episode.prompt if isinstance(episode, PromptedEpisode) else None
-                if prompt is None:
-                    raise DataError(f"episode {number} has no prompt; this environment or format gives none")
-                about = {}
-                for name, cut in tokeniser.prepare(prompt).pictures.items():
-                    image = prompt.images[name]
-                    flat = cut.reshape(-1, *shape)
-                    listed = [[o.id, o.name, o.texture] for o in image.objects]
-                    about[name] = {"kind": image.kind, "objects": listed, "row": row}
-                    if len(flat):
-                        pictures.append(flat)
-                    row += len(flat)
-                index.write(json.dumps({"text": prompt.text, "images": about}) + "\n")
-                yield episode
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    def __init__(self, folder: str | Path, tokeniser: PromptTokeniser) -> None:
+        self._tokeniser = tokeniser
+        self._shape = (OBJECT_BYTES,) if tokeniser.visual == "objects" else (len(VIEWS), 3, 64, 128)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._pictures = GrowingArray(folder / "pictures.npy", np.dtype(np.uint8), self._shape)
+        self._index = (folder / "index.jsonl").open("a", encoding="utf-8")
+
+    def add(self, number: int, episode: Episode) -> None:
+        """Cuts and keeps the prompt of an episode. Raises DataError where it has none."""
+        prompt = episode.prompt if isinstance(episode, PromptedEpisode) else None
+        if prompt is None:
+            raise DataError(f"episode {number} has no prompt; this environment or format gives none")
+        about = {}
+        for name, cut in self._tokeniser.prepare(prompt).pictures.items():
+            image = prompt.images[name]
+            flat = cut.reshape(-1, *self._shape)
+            listed = [[o.id, o.name, o.texture] for o in image.objects]
+            about[name] = {"kind": image.kind, "objects": listed, "row": self._pictures.rows}
+            if len(flat):
+                self._pictures.append(flat)
+        self._index.write(json.dumps({"text": prompt.text, "images": about}) + "\n")
+
+    def flush(self) -> None:
+        self._pictures.flush()
+        self._index.flush()
+
+    def close(self) -> None:
+        self._pictures.close()
+        self._index.close()
 
 
 def _image(about: dict[str, Any]) -> PromptImage:

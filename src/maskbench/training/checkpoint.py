@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from maskbench.data.shards import durable
 from maskbench.errors import ConfigError, DataError
 
 FORMAT = 1
@@ -62,7 +63,7 @@ def save(
         for name, data in files.items():
             _write(temporary / name, data)
         _write(temporary / STATE, json.dumps(record).encode())
-        _sync(temporary)
+        durable(temporary)
         folder = _free_name(root, int(state["step"]))
         os.rename(temporary, folder)
     finally:
@@ -255,15 +256,6 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Makes the folder's entries durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _free_name(root: Path, step: int) -> Path:
     """``step-<step>``, or a variant where a checkpoint of that step is already there."""
     name = root / f"step-{step:09d}"
@@ -278,7 +270,7 @@ def _point(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     os.symlink(target, temporary)
     os.replace(temporary, link)
-    _sync(link.parent)
+    durable(link.parent)
 
 
 def _delete_unreferenced(root: Path) -> None:

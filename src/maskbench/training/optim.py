@@ -78,17 +78,19 @@ def build_optimizer(
     return kinds[name](groups, lr=lr, betas=(betas[0], betas[1]), fused=fused)
 
 
-def lr_factor(step: int, name: str, warmup_steps: int, num_steps: int, final_ratio: float) -> float:
+def lr_factor(
+    step: int, name: str, warmup_steps: int, num_steps: int, final_ratio: float, decay_steps: int | None = None
+) -> float:
     """Share of the peak learning rate used by update ``step`` (counted from 0).
 
     Rises as ``(step + 1) / warmup_steps``, then stays, or falls along half a cosine or a line and reaches
-    ``final_ratio`` at ``num_steps``, where it remains.
+    ``final_ratio`` after ``decay_steps`` more, or at ``num_steps``, where it remains.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if name == "constant":
         return 1.0
-    done = min(1.0, (step - warmup_steps) / max(1, num_steps - warmup_steps))
+    done = min(1.0, (step - warmup_steps) / max(1, decay_steps or num_steps - warmup_steps))
     fall = 0.5 * (1.0 + math.cos(math.pi * done)) if name == "cosine" else 1.0 - done
     return final_ratio + (1.0 - final_ratio) * fall
 
@@ -99,6 +101,7 @@ def build_scheduler(
     warmup_steps: int = 0,
     num_steps: int = 1,
     final_ratio: float = 0.0,
+    decay_steps: int | None = None,
 ) -> LambdaLR:
     """``lr_factor`` as a torch scheduler. Raises ConfigError for an unknown name or a number out of range."""
     names = ("constant", "cosine", "linear")
@@ -111,7 +114,7 @@ def build_scheduler(
         )
     if name != "constant" and warmup_steps >= num_steps:
         raise ConfigError(f"scheduler '{name}' never falls: need warmup_steps < num_steps; found {warmup_steps}, {num_steps}")
-    return LambdaLR(optimizer, lambda step: lr_factor(step, name, warmup_steps, num_steps, final_ratio))
+    return LambdaLR(optimizer, lambda step: lr_factor(step, name, warmup_steps, num_steps, final_ratio, decay_steps))
 
 
 def learning_rate(optimizer: Optimizer) -> float:

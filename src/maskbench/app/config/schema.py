@@ -116,6 +116,7 @@ class Scheduler:
     name: Literal["constant", "cosine", "linear"]
     warmup_steps: CountOrNone
     final_ratio: Annotated[float, Bound(least=0, most=1)]
+    decay_steps: Count | None = None
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,7 @@ class Poses:
     hidden: Size = 128
     reduction: Literal["parts", "axes"] = "parts"
     smooth: Annotated[float, Bound(least=0)] = 0.0
+    axes: Literal["independent", "chained"] = "independent"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment, Measure, MetricsVersion
+from maskbench.envs.base import Environment, Measure, MetricsVersion, numbered
 from maskbench.envs.blockpush.layout import HIGH, LOW, START, draw_layout
 from maskbench.envs.blockpush.measures import EVENTS, measures
 from maskbench.envs.blockpush.oracle import MODES, Oracle
@@ -72,7 +72,7 @@ class BlockPush(Environment):
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
         self,
-        episodes: int,
+        episodes: int | range,
         seed: int,
         modes: Literal["balanced", "sampled"] = "balanced",
         action_noise: float = 0.0,
@@ -91,7 +91,7 @@ class BlockPush(Environment):
         if action_noise < 0 or max_length < 1:
             raise ConfigError(f"action_noise must be >= 0 and max_length >= 1; found {action_noise} and {max_length}")
         env = self.make()
-        for i in range(episodes):
+        for i in numbered(episodes):
             rng = np.random.default_rng([seed, i])
             mode = MODES[i % len(MODES) if modes == "balanced" else rng.integers(len(MODES))]
             for _ in range(_ATTEMPTS):

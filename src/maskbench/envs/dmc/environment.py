@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment, LoopedBatch
+from maskbench.envs.base import Environment, LoopedBatch, numbered
 from maskbench.envs.dmc.domains import DOMAINS
 from maskbench.envs.dmc.noise import coloured_actions
 from maskbench.envs.dmc.simulator import Simulator
@@ -68,11 +68,11 @@ class DMControl(Environment):
         return {"domain": self.domain} if format == "maskdp" else {}
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
-        self, episodes: int, seed: int, colour: float = 1.0, scale: float = 1.0
+        self, episodes: int | range, seed: int, colour: float = 1.0, scale: float = 1.0
     ) -> Iterator[Episode]:
         """Exploratory episodes of ``horizon`` steps under coloured random actions (see ``coloured_actions``)."""
         env = self.make()
-        for i in range(episodes):
+        for i in numbered(episodes):
             rng = np.random.default_rng([seed, i])
             actions = coloured_actions(rng, self.horizon, self.body.action_size, colour, scale)
             values = {f.name: np.empty((self.horizon, *f.shape), f.dtype) for f in self.spec}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from maskbench.envs.base import BatchEnv, Environment, Observation, Start, StepBatch
+from maskbench.envs.base import BatchEnv, Environment, Observation, Start, StepBatch, numbered
 from maskbench.envs.doorkey.picture import draw
 from maskbench.envs.doorkey.world import EVENTS, World, build_world
 from maskbench.errors import EnvError
@@ -68,7 +68,7 @@ class DoorKey(Environment):
     def make_batch(self, num_slots: int) -> DoorKeyBatch:
         return DoorKeyBatch(self.world, self.horizon, num_slots)
 
-    def generate(self, episodes: int, seed: int, beta: float | None = None, **options: Any) -> Iterator[Episode]:
+    def generate(self, episodes: int | range, seed: int, beta: float | None = None, **options: Any) -> Iterator[Episode]:
         """Episodes of the Boltzmann policy; ``meta["env_seed"]`` resets an environment to the same start.
 
         beta: overrides the family's own inverse temperature.
@@ -76,8 +76,9 @@ class DoorKey(Environment):
         if options:
             raise EnvError(f"doorkey data takes the option 'beta'; found {sorted(options)}")
         beta = self.beta if beta is None else beta
-        for first in range(0, episodes, _CHUNK):
-            yield from self._generate(range(first, min(first + _CHUNK, episodes)), seed, beta)
+        wanted = numbered(episodes)
+        for first in range(0, len(wanted), _CHUNK):
+            yield from self._generate(wanted[first : first + _CHUNK], seed, beta)
 
     def goal(self, env_seed: int) -> Mapping[str, np.ndarray]:
         """Agent and key on the goal cell, whatever the seed."""

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment, LoopedBatch
+from maskbench.envs.base import Environment, LoopedBatch, numbered
 from maskbench.envs.camera import Camera, import_mujoco
 from maskbench.errors import ConfigError, EnvError
 from maskbench.trajectory import Episode, Factor, TrajectorySpec
@@ -96,7 +96,7 @@ class MujocoFamily(Environment):
         return LoopedBatch([MujocoEnv(self, world) for world in self.worlds(num_slots)])
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
-        self, episodes: int, seed: int, policy: str = "random"
+        self, episodes: int | range, seed: int, policy: str = "random"
     ) -> Iterator[Episode]:
         """Episodes of uniformly random actions, enough to run everything but not to learn the task: there is no expert.
 
@@ -109,7 +109,7 @@ class MujocoFamily(Environment):
             )
         env = self.make()
         action_size = self.spec["action"].width
-        for i in range(episodes):
+        for i in numbered(episodes):
             rng = np.random.default_rng([seed, i])
             env_seed = int(rng.integers(2**31))
             rows: dict[str, list[Any]] = {name: [] for name in self.spec.names}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment, LoopedBatch, Measure, MetricsVersion
+from maskbench.envs.base import Environment, LoopedBatch, Measure, MetricsVersion, numbered
 from maskbench.envs.kitchen.measures import measures
 from maskbench.envs.kitchen.simulator import AMPLITUDE, SECONDS, START, Simulator
 from maskbench.envs.kitchen.tasks import GOALS, TASKS, completed
@@ -86,7 +86,7 @@ class Kitchen(Environment):
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
         self,
-        episodes: int,
+        episodes: int | range,
         seed: int,
         orders: Mapping[str, float] | Sequence[str] | None = None,
         action_noise: float = 0.02,
@@ -112,7 +112,7 @@ class Kitchen(Environment):
         recipe = Recipe(action_noise, jitter, slowest, length)
         names, chances = choose_orders(orders, self.tasks)
         env = Kitchen(length, self.tasks, self.noise).make()
-        for i in range(episodes):
+        for i in numbered(episodes):
             order = names[np.random.default_rng([seed, i]).choice(len(names), p=chances)]
             for attempt in range(1, attempts + 1):
                 episode = demonstrate(env, self.spec, order, recipe, np.random.default_rng([seed, i, attempt]))

@@ -58,7 +58,7 @@ class Maze2D(MazeFamily):
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
         self,
-        episodes: int,
+        episodes: int | range,
         seed: int,
         noise: float = 0.1,
         goals: Literal["random", "task"] = "random",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from maskbench.envs.base import Environment
+from maskbench.envs.base import Environment, numbered
 from maskbench.envs.maze2d.batch import MazeBatch, MazeEnv
 from maskbench.envs.maze2d.mazes import MAZES, Maze
 from maskbench.errors import ConfigError, did_you_mean
@@ -67,15 +67,16 @@ class MazeFamily(Environment):
         return MazeBatch(self, num_slots)
 
     def record(
-        self, episodes: int, seed: int, noise: float, factory: DriverFactory, meta: Mapping[str, Any]
+        self, episodes: int | range, seed: int, noise: float, factory: DriverFactory, meta: Mapping[str, Any]
     ) -> Iterator[Episode]:
         """Episodes of ``horizon`` steps. Actions are the driver's plus Gaussian noise, cut to [-1, 1], stored as executed.
 
         noise: standard deviation per axis. Episode ``i`` draws from a generator of ``(seed, i)`` alone.
         """
-        batch = self.make_batch(min(episodes, _LOCKSTEP))
-        for begin in range(0, episodes, _LOCKSTEP):
-            rngs = [np.random.default_rng([seed, i]) for i in range(begin, min(begin + _LOCKSTEP, episodes))]
+        wanted = numbered(episodes)
+        batch = self.make_batch(min(len(wanted), _LOCKSTEP))
+        for begin in range(0, len(wanted), _LOCKSTEP):
+            rngs = [np.random.default_rng([seed, i]) for i in wanted[begin : begin + _LOCKSTEP]]
             n = len(rngs)
             env_seeds = [int(rng.integers(2**32)) for rng in rngs]
             observation = batch.reset(range(n), env_seeds)

@@ -73,7 +73,7 @@ class MazePOMDP(MazeFamily):
         return before - after
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
-        self, episodes: int, seed: int, noise: float = 0.5, gain: float = 10.0, damping: float = 1.0
+        self, episodes: int | range, seed: int, noise: float = 0.5, gain: float = 10.0, damping: float = 1.0
     ) -> Iterator[Episode]:
         """Episodes of ``horizon`` steps of D4RL's waypoint controller on its way to the goal.
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import gymnasium
 import numpy as np
 
-from maskbench.envs.base import Environment, LoopedBatch
+from maskbench.envs.base import Environment, LoopedBatch, numbered
+from maskbench.envs.parallel import in_processes
 from maskbench.envs.single import observation_space
 from maskbench.envs.tabletop.actions import HIGHEST, LOWEST, NOTHING, PARTS, WIDTH
 from maskbench.envs.tabletop.features import Observe, observe_factors, state_factors
@@ -159,7 +158,7 @@ class Tabletop(Environment):
         return {name: value for name, value in observation.items() if name != "ee"}
 
     def generate(  # type: ignore[override]  # named options: a misspelt one is refused
-        self, episodes: int, seed: int, pick: Pick = "centroid", prompts: bool | None = None, workers: int = 1
+        self, episodes: int | range, seed: int, pick: Pick = "centroid", prompts: bool | None = None, workers: int = 1
     ) -> Iterator[Episode]:
         """Successful demonstrations of the scripted oracle, tasks in turn; ``meta`` names task, seed and instruction.
 
@@ -175,10 +174,9 @@ class Tabletop(Environment):
         make = partial(self._demonstration, seed, pick, keep)
         if workers == 1:
             env = self.make()
-            yield from (make(i, env) for i in range(episodes))
+            yield from (make(i, env) for i in numbered(episodes))
             return
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(make, range(episodes), chunksize=8)
+        yield from in_processes(make, numbered(episodes), workers)
 
     def _demonstration(self, seed: int, pick: Pick, keep_prompt: bool, i: int, env: FactorEnv | None = None) -> Episode:
         env, rng = env or self.make(), np.random.default_rng([seed, i])
@@ -243,6 +241,7 @@ class FactorEnv(gymnasium.Env[Any, Any]):
         self.observation_space = observation_space(family.spec)
         self.action_space = gymnasium.spaces.Box(LOWEST, HIGHEST)
         self.render_mode = "rgb_array"
+        self._seen: tuple[Frame | None, dict[str, np.ndarray]] = None, {}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -262,7 +261,10 @@ class FactorEnv(gymnasium.Env[Any, Any]):
 
     def _observe(self) -> dict[str, np.ndarray]:
         table = self.table
-        return observe_factors(self.family.observe, table.frame, table.objects, table.ee, self.family.slots)
+        if table.frame is not self._seen[0]:
+            found = observe_factors(self.family.observe, table.frame, table.objects, table.ee, self.family.slots)
+            self._seen = table.frame, found
+        return {name: value.copy() for name, value in self._seen[1].items()}
 
 
 class TabletopBatch(LoopedBatch):

@@ -91,12 +91,33 @@ def _table(view: str) -> tuple[np.ndarray, np.ndarray]:
     return colours, ids
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """What one body covers in a view: ``(K,)`` int32 pixels of the flat picture, ``(K,)`` heights, ``(K, 3)`` colours."""
+
+    pixels: np.ndarray
+    z: np.ndarray
+    colours: np.ndarray
+
+
 def _paint(view: str, bodies: Iterable[Body], colours: np.ndarray, ids: np.ndarray) -> None:
     """Draws bodies onto ``colours`` (H, W, 3) and ``ids`` (H, W), nearest to the camera in front."""
-    depth = np.full((HEIGHT, WIDTH), -1.0, np.float32)
-    draw = _paint_front if view == "front" else _paint_top
+    depth, colours, ids = np.full(HEIGHT * WIDTH, -1.0, np.float32), colours.reshape(-1, 3), ids.reshape(-1)
     for body in bodies:
-        draw(body, colours, ids, depth)
+        layer = _layer(view, body)
+        nearer = layer.z > depth[layer.pixels]
+        pixels = layer.pixels[nearer]
+        depth[pixels], ids[pixels], colours[pixels] = layer.z[nearer], body.id, layer.colours[nearer]
+
+
+def _layer(view: str, body: Body) -> _Layer:
+    """A body's layer, kept with it: what does not move is drawn once an episode."""
+    if view not in body.layers:
+        window = _window(view, body)
+        none = np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros((0, 3), np.uint8)
+        draw = _front if view == "front" else _top
+        body.layers[view] = _Layer(*none) if window is None else draw(body, *window)
+    return body.layers[view]
 
 
 @cache
@@ -147,18 +168,17 @@ def _index(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return i
 
 
-def _paint_top(body: Body, colours: np.ndarray, ids: np.ndarray, depth: np.ndarray) -> None:
-    window = _window("top", body)
-    if window is None:
-        return
-    rows, columns, x, y = window
+def _top(body: Body, rows: slice, columns: slice, x: np.ndarray, y: np.ndarray) -> _Layer:
     index = _index(*_texel(body, x[:, None], y[None]))
     relief = _bordered(body.spec)[index]
-    z = np.float32(body.z) + relief * np.float32(body.size[2])
-    shown = (relief > 0) & (z > depth[rows, columns])
-    depth[rows, columns][shown] = z[shown]
-    ids[rows, columns][shown] = body.id
-    colours[rows, columns][shown] = _bordered_tiles(body.texture)[0][index[shown]]
+    r, c = np.nonzero(relief > 0)
+    z = np.float32(body.z) + relief[r, c] * np.float32(body.size[2])
+    return _Layer(_pixels(rows, columns, r, c), z, _bordered_tiles(body.texture)[0][index[r, c]])
+
+
+def _pixels(rows: slice, columns: slice, r: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """``(K,)`` int32 places in the flat picture of places in a window."""
+    return ((r + rows.start) * WIDTH + c + columns.start).astype(np.int32)
 
 
 def _along(levels: np.ndarray, slope: float) -> np.ndarray:
@@ -166,11 +186,7 @@ def _along(levels: np.ndarray, slope: float) -> np.ndarray:
     return (levels * np.float32(slope * TEXELS))[:, None, None]
 
 
-def _paint_front(body: Body, colours: np.ndarray, ids: np.ndarray, depth: np.ndarray) -> None:
-    window = _window("front", body)
-    if window is None:
-        return
-    rows, columns, x_minus_z, y = window
+def _front(body: Body, rows: slice, columns: slice, x_minus_z: np.ndarray, y: np.ndarray) -> _Layer:
     levels = np.linspace(body.top, body.z, max(2, int(np.ceil(body.size[2] / _LEVEL)) + 1), dtype=np.float32)
     u, v = _texel(body, x_minus_z[:, None], y[None])
     cos, sin = np.cos(body.pose.yaw) / body.size[0], np.sin(body.pose.yaw) / body.size[1]
@@ -181,12 +197,8 @@ def _paint_front(body: Body, colours: np.ndarray, ids: np.ndarray, depth: np.nda
     r, c = np.nonzero(entered.any(0))
     at = first[r, c]
     z = levels[at]
-    nearer = z > depth[rows, columns][r, c]
-    r, c, at, z = r[nearer], c[nearer], at[nearer], z[nearer]
     texel, step = index[at, r, c], levels[0] - levels[1]
     above = surface[at, r, c] < z + step - np.float32(1e-6)
     top, side = _bordered_tiles(body.texture)
     walls = (texel + at * (2 * (TEXELS + 3))) % len(side)  # a pattern runs down a wall as it runs along the top
-    depth[rows, columns][r, c] = z
-    ids[rows, columns][r, c] = body.id
-    colours[rows, columns][r, c] = np.where(above[:, None], top[texel], side[walls])
+    return _Layer(_pixels(rows, columns, r, c), z, np.where(above[:, None], top[texel], side[walls]))

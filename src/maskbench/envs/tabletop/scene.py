@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,11 @@ class Body:
     @property
     def described(self) -> PromptObject:
         return PromptObject(self.id, self.spec.name, self.texture)
+
+    @cached_property
+    def layers(self) -> dict[str, Any]:
+        """What cameras have drawn of it, by view (``picture``)."""
+        return {}
 
     @cached_property
     def position(self) -> np.ndarray:

@@ -108,9 +108,11 @@ class TabletopEnv(gymnasium.Env[Any, Any]):
 
     def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         trial = self.trial
-        won, lost = trial.success, trial.failed
+        won, lost, before = trial.success, trial.failed, list(trial.scene)
         trial.act(decode(action), self._primitives)
-        self._steps, self._frame = self._steps + 1, None
+        self._steps += 1
+        if any(now is not then for now, then in zip(trial.scene, before, strict=True)):
+            self._frame = None
         now = trial.success > won
         events = ("success",) * now + ("strict_success",) * (now and self._steps <= self._minimum)
         events += ("failure",) * (trial.failed > lost)

@@ -98,7 +98,7 @@ class TextGames(Environment):
     def make_batch(self, num_slots: int) -> TextBatch:
         return TextBatch([self.game() for _ in range(num_slots)], self.horizon)
 
-    def generate(self, episodes: int, seed: int, **options: Any) -> Iterator[Episode]:
+    def generate(self, episodes: int | range, seed: int, **options: Any) -> Iterator[Episode]:
         raise EnvError(
             f"'{self.name}' is a text game, whose episodes are rollouts of text. Collect its teacher's with: "
             f"python -m maskbench text collect env={self.name}"

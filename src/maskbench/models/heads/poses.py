@@ -15,6 +15,8 @@ from maskbench.models.heads.sampling import PLAIN, Sampling, draw_class
 from maskbench.tokens.poses import PoseCodec, Rotation, Rule
 from maskbench.trajectory import Factor
 
+_GREEDY = Sampling(greedy=True)
+
 
 @dataclass(frozen=True)
 class PosesOptions:
@@ -24,6 +26,9 @@ class PosesOptions:
     reduction: ``parts`` adds up the mean cross-entropies of the four poses (VIMA); ``axes`` averages over all axes (CoGeLoT).
     smooth:    deviation in bins of the target around its class, so that near classes learn from each other; 0 as published.
                Losses are then compared with a prediction that is as wide: their least is zero.
+    axes:      ``independent`` given the state, as published: the likeliest x may belong to another object than the likeliest
+               y. ``chained``: every axis is told the classes of those before it, in training and when drawn, which is what
+               CoGeLoT's ``token_per_axis`` decodes.
     """
 
     rule: Rule = "centred"
@@ -32,6 +37,7 @@ class PosesOptions:
     hidden: int = 128
     reduction: Literal["parts", "axes"] = "parts"
     smooth: float = 0.0
+    axes: Literal["independent", "chained"] = "independent"
 
 
 class PosesHead(Head):
@@ -53,20 +59,41 @@ class PosesHead(Head):
             for a, b, gain in ((n_embd, hidden, 2**0.5), (hidden, hidden, 2**0.5), (hidden, most, 0.01))
         )
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(axes, n)) for n in (hidden, hidden, most))
+        chained = options.axes == "chained"
+        self.said = nn.Parameter(torch.randn(axes - 1, most, n_embd) * 0.02) if chained else None  # the classes of earlier axes
         beyond = torch.arange(most) >= torch.tensor(codec.bins)[:, None]
         self.register_buffer("beyond", beyond, persistent=False)
         self.beyond: Tensor
 
     def forward(self, h: Tensor) -> Tensor:
-        """``(..., D)`` to logits ``(..., axes * most)``; classes that an axis does not have are at minus infinity."""
-        flat = h.reshape(-1, h.shape[-1])
+        """``(..., D)`` to logits ``(..., axes * most)``; classes that an axis does not have are at minus infinity. Of chained
+        axes, whose logits depend on each other's classes, to the state itself."""
+        return h if self.said is not None else self._scores(h).flatten(-2)
+
+    def logits(self, params: Tensor, classes: Tensor | None = None) -> Tensor:
+        """``(..., axes, most)``; chained axes need ``classes`` ``(..., axes)``, of which each is told those before it."""
+        if self.said is None:
+            return params.float().unflatten(-1, self.beyond.shape)
+        assert classes is not None, "chained axes are told what the others say"
+        return self._scores(torch.stack([self._told(params, classes, i) for i in range(len(self.beyond))], -2)).float()
+
+    def _told(self, h: Tensor, classes: Tensor, axis: int) -> Tensor:
+        """The state ``(..., D)`` with the classes of the axes before ``axis``."""
+        assert self.said is not None
+        for i in range(axis):
+            h = h + F.embedding(classes[..., i], self.said[i])
+        return h
+
+    def _scores(self, h: Tensor) -> Tensor:
+        """States ``(..., D)``, or one for each axis ``(..., axes, D)``, to ``(..., axes, most)``."""
+        each = self.said is not None
+        lead, flat = h.shape[: -2 if each else -1], h.reshape(-1, *h.shape[-2 if each else -1 :])
         x = self._together(flat) if torch.is_grad_enabled() else self._one_by_one(flat)
-        x = x.masked_fill(self.beyond, -torch.inf)
-        return x.reshape(*h.shape[:-1], -1)
+        return x.masked_fill(self.beyond, -torch.inf).reshape(*lead, *self.beyond.shape)
 
     def _together(self, h: Tensor) -> Tensor:
-        """``(n, D)`` to ``(n, axes, most)``."""
-        x = h.expand(len(self.beyond), -1, -1)
+        """``(n, D)`` or ``(n, axes, D)`` to ``(n, axes, most)``."""
+        x = h.expand(len(self.beyond), -1, -1) if h.dim() == 2 else h.transpose(0, 1)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias[:, None], x, weight.mT)  # (axes, n, width)
             x = F.relu(x) if i < 2 else x
@@ -74,20 +101,19 @@ class PosesHead(Head):
 
     def _one_by_one(self, h: Tensor) -> Tensor:
         """The same by linear layers, which rollouts can make independent of the batch."""
-        answers = []
-        for layer in zip(*self.weights, *self.biases, strict=True):
-            x = F.relu(F.linear(h, layer[0], layer[3]))
-            answers.append(F.linear(F.relu(F.linear(x, layer[1], layer[4])), layer[2], layer[5]))
-        return torch.stack(answers, 1)
+        states = h.expand(len(self.beyond), -1, -1) if h.dim() == 2 else h.unbind(1)
+        return torch.stack([self._axis(i, state) for i, state in enumerate(states)], 1)
 
-    def logits(self, params: Tensor) -> Tensor:
-        """``(..., axes, most)``."""
-        return params.float().unflatten(-1, self.beyond.shape)
+    def _axis(self, i: int, h: Tensor) -> Tensor:
+        """``(n, D)`` to the scores ``(n, most)`` of one axis."""
+        for layer in (0, 1):
+            h = F.relu(F.linear(h, self.weights[layer][i], self.biases[layer][i]))
+        return F.linear(h, self.weights[2][i], self.biases[2][i])
 
     def losses(self, params: Tensor, target: Tensor) -> dict[str, Tensor]:
         """``pick`` and ``place``: the poses' shares of the loss."""
-        logits = self.logits(params)
         index = self.codec.encode(target)
+        logits = self.logits(params, index)
         loss = self._smoothed(logits, index) if self.smooth else self._exact(logits, index)
         parts = self.codec.parts
         if self.reduction == "axes":
@@ -112,10 +138,19 @@ class PosesHead(Head):
         return (bell.exp() * (bell.masked_fill(self.beyond, 0.0) - said)).sum(-1)
 
     def mode(self, params: Tensor) -> Tensor:
-        return self.codec.decode(self.logits(params).argmax(-1))
+        """The likeliest class of every axis; of chained ones, given the likeliest of those before it."""
+        return self.codec.decode(self.choose(params, torch.zeros(0, device=params.device), _GREEDY))
 
     def choose(self, params: Tensor, uniform: Tensor, how: Sampling = PLAIN) -> Tensor:
-        return draw_class(self.logits(params), uniform, how)
+        if self.said is None:
+            return draw_class(self.logits(params), uniform, how)
+        classes = torch.zeros(*params.shape[:-1], len(self.beyond), dtype=torch.long, device=params.device)
+        for i, beyond in enumerate(self.beyond):
+            state = self._told(params, classes, i)
+            scores = self._axis(i, state.reshape(-1, state.shape[-1])).masked_fill(beyond, -torch.inf)
+            drawn = uniform if how.greedy else uniform[..., i]
+            classes[..., i] = draw_class(scores.reshape(*state.shape[:-1], -1).float(), drawn, how)
+        return classes
 
     def realise(
         self,
