@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Weights of a linear map from which one product of oneDNN is faster than one of MKL per row (measured).
 _LARGE = 4096
+#: Rows that are not padded any more.
+_MANY = 512
 #: Rows of elementwise functions are padded to a multiple of this: two 512-bit registers of the narrowest type (bf16).
 _LANES = 64
 #: Elementwise functions whose scalar and vector code may round differently, by name.
@@ -115,12 +117,12 @@ def _is_large(input: Tensor, weight: Tensor) -> bool:
 
 def _one_product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``(M, D) -> (M, O)``. A single row would take another kernel, and every new ``M`` costs a kernel's generation (0.3 ms and
-    more), so that ``M`` is padded to at most 16 values an octave."""
+    more): as long as a copy costs less, ``M`` is padded to at most 16 values an octave."""
     import torch
 
     count = len(rows)
     step = max(2, 1 << max(0, count.bit_length() - 4))
-    short = -count % step
+    short = -count % step if count < _MANY else 0
     padded = torch.nn.functional.pad(rows, (0, 0, 0, short)) if short else rows
     product: Tensor = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, "none", [], "")
     return product[:count]
