@@ -47,8 +47,8 @@ def rows_of(lengths: Tensor) -> Rows:
 
 
 def spread(trunk: Transformer, shared: Tensor, own: Tensor, at: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-    """Tokens ``(M, D)``, and what the first block makes of them ``(M, 3 D)``, where all rows hold the ``shared`` ones ``(N, D)``
-    but for their ``own`` ``(K, D)`` at ``at`` ``(K,)`` of the ``M``. Shared tokens are projected once."""
+    """Tokens ``(M, D)``, and the first block's queries, keys and values of them ``(M, 3 D)``, where all rows hold the
+    ``shared`` tokens ``(N, D)`` but for their ``own`` ``(K, D)`` at ``at`` ``(K,)`` of the ``M``. Shared ones are projected once."""
     block = cast(Block, trunk.blocks[0])
     x, qkv = (
         everywhere[rows.place].index_copy_(0, at, here)

@@ -5,8 +5,9 @@ the same rows among many in the last bits), and elementwise functions treat the 
 that rounds otherwise than the vector code. A rollout would then depend on how many episodes happen to be alive. Inside
 ``batch_invariant()`` it does not: linear maps run as one product of oneDNN, whose kernels sum every row alike whatever the
 number of rows (checked once per size of layer), or where that does not hold as one product per row of the leading axis;
-elementwise functions on rows padded to whole vector registers, convolutions and recurrent layers row by row. LayerNorm, softmax, embeddings and scaled
-dot-product attention are invariant by themselves (tests measure all of this for every batch size from 1 to 64).
+elementwise functions run on rows padded to whole vector registers, convolutions and recurrent layers row by row. LayerNorm,
+softmax, embeddings and scaled dot-product attention are invariant by themselves (tests measure all of this for every batch
+size from 1 to 64).
 
 The leading axis must be the batch. Not covered: ``nn.MultiheadAttention``, ``einsum`` with a shared weight, compiled modules
 and devices other than the CPU. Measured cost on transformers of 4-6 layers, widths 72-256: 1.03-1.9 times the plain forward,

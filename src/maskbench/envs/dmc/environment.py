@@ -60,7 +60,7 @@ class DMControl(Environment):
         return DMControlEnv(self, Simulator(self.body))
 
     def make_batch(self, num_slots: int) -> LoopedBatch:
-        """Slots that share one compiled model, each with its own simulation state: those of a closed batch, as far as they go."""
+        """Slots that share one compiled model, each with its own simulation state: a closed batch's, as far as they go."""
         simulators = [self._idle.pop() for _ in range(min(num_slots, len(self._idle)))]
         simulators = simulators or [Simulator(self.body)]
         simulators += [Simulator(self.body, simulators[0].model) for _ in range(num_slots - len(simulators))]
