@@ -6,8 +6,9 @@
 ``--data`` is a tree with exploratory episodes (unsup) of the domain: python -m maskbench collect env=walker agent=rnd. Models
 are pretrained on all its episodes, without rewards; agents learn from its unsup episodes, relabelled for the task. Beside
 MaskDP and GPT stand their trunks as initialised and orthogonal, as published; ``quick`` compares MaskDP with its trunk as
-initialised (``--starts all`` and ``--trunks MaskDP,GPT`` for the rest: 18 runs, three and a half CPU hours). ``--protocol code`` freezes of a GPT what the
-released code freezes, fair trains everything of both. Judged at the last evaluation, and by the mean over all of them.
+initialised (``--starts all --trunks MaskDP,GPT`` for the rest: 18 runs, three and a half CPU hours). ``--protocol code``
+freezes of a GPT what the released code freezes, fair trains everything of both. Judged at the last evaluation, and by the mean
+over all of them.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ PRESETS = {"quick": ("", "paper=maskdp/rl_quick"), "full": ("paper=maskdp/{}", "
 def runs(
     mode: study.Mode, task: str, data: Path, root: Path, protocol: str, seeds: int, trunks: str = "", starts: str = ""
 ) -> dict[str, list[str]]:
-    """Overrides by name: a pretraining of each trunk, then ``<trunk> <start>/<seed>``. Trunks and starts are separated by commas;
-    none: those of the mode."""
+    """Overrides by name: a pretraining of each trunk, then ``<trunk> <start>/<seed>``. Trunks and starts are separated by
+    commas; none: those of the mode."""
     trunks, starts = trunks or COMPARED[mode][0], starts or COMPARED[mode][1]
     began = STARTS if starts == "all" else tuple(starts.split(","))
     if not set(trunks.split(",")) <= set(TRUNKS) or not set(began) <= set(STARTS):

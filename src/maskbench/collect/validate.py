@@ -18,9 +18,9 @@ from maskbench.trajectory import Episode, TrajectorySpec
 
 #: Largest deviations of a row that comes out again, in the units of observations and rewards.
 STATE_TOLERANCE, REWARD_TOLERANCE = 1e-5, 1e-6
-#: Where a contact opens or closes, the solver's result depends on where it started and when it stopped, which no file holds. Such
-#: rows are simulated again (``_nearest``). What is left of 40 000 published rows are three, up to 2e-5 away in one joint's
-#: velocity; so one row of an episode, or this share of them, may deviate more, up to the limit.
+#: Where a contact opens or closes, the solver's result depends on where it started and when it stopped, which no file holds.
+#: Such rows are simulated again (``_nearest``). What is left of 40 000 published rows are three, up to 2e-5 away in one
+#: joint's velocity; so one row of an episode, or this share of them, may deviate more, up to the limit.
 STATE_LIMIT, STATE_SHARE = 1e-4, 0.001
 
 
@@ -110,8 +110,8 @@ class _Step(NamedTuple):
 
 
 def _nearest(simulator: Simulator, physics: np.ndarray, actions: np.ndarray, row: int, after: np.ndarray) -> _Step:
-    """One step from ``row``. Where it does not lead to ``after``: the nearest of this one, of one that the solver begins where the
-    row before left it, as in a recording, and of one that it brings to its end."""
+    """One step from ``row``. Where it does not lead to ``after``: the nearest of this one, of one that the solver begins where
+    the row before left it, as in a recording, and of one that it brings to its end."""
 
     def taken() -> _Step:
         simulator.step(actions[row])

@@ -47,8 +47,11 @@ def rows_of(lengths: Tensor) -> Rows:
 
 
 def spread(trunk: Transformer, shared: Tensor, own: Tensor, at: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-    """Tokens ``(M, D)``, and the first block's queries, keys and values of them ``(M, 3 D)``, where all rows hold the
-    ``shared`` tokens ``(N, D)`` but for their ``own`` ``(K, D)`` at ``at`` ``(K,)`` of the ``M``. Shared ones are projected once."""
+    """Tokens ``(M, D)``, and the first block's queries, keys and values of them ``(M, 3 D)``.
+
+    All rows hold the ``shared`` tokens ``(N, D)``, which are projected once, but for their ``own`` ``(K, D)`` at ``at`` ``(K,)``
+    of the ``M``.
+    """
     block = cast(Block, trunk.blocks[0])
     x, qkv = (
         everywhere[rows.place].index_copy_(0, at, here)
@@ -62,9 +65,9 @@ def transform(trunk: Transformer, x: Tensor, rows: Rows, at: Tensor | None = Non
 
     qkv: what the first block's projection gives, where it is known.
     """
-    width, asked, found = x.shape[-1], None, None
-    if at is not None:
-        asked = (rows.first[:, None] + at)[rows.order].flatten()
+    width = x.shape[-1]
+    asked = None if at is None else (rows.first[:, None] + at)[rows.order].flatten()
+    each = None if at is None else at.shape[1]
     blocks = cast(Sequence[Block], trunk.blocks)
     for block in blocks:
         alone = asked if block is blocks[-1] else None
@@ -75,7 +78,7 @@ def transform(trunk: Transformer, x: Tensor, rows: Rows, at: Tensor | None = Non
         else:
             q, kv = (_project(block, x) if qkv is None else qkv).split([width, 2 * width], -1)
             q = q if alone is None else q[alone]
-        x = (x if alone is None else x[alone]) + _attend(block.attention, q, kv, rows, None if alone is None else at.shape[1])
+        x = (x if alone is None else x[alone]) + _attend(block.attention, q, kv, rows, None if alone is None else each)
         x = x + block.mlp(block.norm2(x))
         qkv = None
     x = cast(nn.Module, trunk.norm)(x)

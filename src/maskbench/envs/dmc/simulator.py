@@ -56,7 +56,7 @@ class Simulator:
 
     @contextmanager
     def converged(self) -> Iterator[None]:
-        """Inside, the solver goes on until it changes nothing, so that where it starts does not matter; twenty times as slow."""
+        """Inside, the solver goes on until it changes nothing, so that its start does not matter; twenty times as slow."""
         options = self.model.opt
         before = options.tolerance, options.iterations
         options.tolerance, options.iterations = 0.0, 200
