@@ -49,8 +49,8 @@ def rows_of(lengths: Tensor) -> Rows:
 def spread(trunk: Transformer, shared: Tensor, own: Tensor, at: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
     """Tokens ``(M, D)``, and the first block's queries, keys and values of them ``(M, 3 D)``.
 
-    All rows hold the ``shared`` tokens ``(N, D)``, which are projected once, but for their ``own`` ``(K, D)`` at ``at`` ``(K,)``
-    of the ``M``.
+    All rows hold the ``shared`` tokens ``(N, D)``, which are projected once, but for their ``own`` ``(K, D)`` at ``at``
+    ``(K,)``.
     """
     block = cast(Block, trunk.blocks[0])
     x, qkv = (

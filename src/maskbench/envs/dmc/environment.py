@@ -66,9 +66,6 @@ class DMControl(Environment):
         simulators += [Simulator(self.body, simulators[0].model) for _ in range(num_slots - len(simulators))]
         return _Batch([DMControlEnv(self, simulator) for simulator in simulators], simulators, self._idle)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_idle": []}  # simulations stay in their process
-
     def import_options(self, format: str) -> dict[str, Any]:
         """Trees of the release hold several bodies: this one's episodes alone are read."""
         return {"domain": self.domain} if format == "maskdp" else {}
