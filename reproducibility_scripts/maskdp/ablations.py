@@ -17,7 +17,6 @@ import typer
 from rich.console import Console
 
 from maskbench.reports.comparison import Key, Ordering
-from maskbench.reports.tables import Measured
 
 MASKED = ("masking.train.predict=hidden", "masking.reduction=pooled")
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -26,7 +25,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     **{f"ratio {r}": (f"masking.train.ratios=[{r}]",) for r in (0.15, 0.5, 0.95)},
     "blocks of 1 to 20 tokens": ("masking=maskdp_block",),
 }
-QUERIES = {"closed": "goal", "open": "goal_open"}
 #: The total loss may be worse than the masked one by this share.
 NO_WORSE = 0.1
 
@@ -53,7 +51,7 @@ def orderings() -> list[Ordering]:
     """The figures' sentences, closed and open loop."""
 
     def pairs(a: str, *others: str) -> tuple[tuple[Key, Key], ...]:
-        return tuple(((a, loop), (b, loop)) for b in others for loop in QUERIES)
+        return tuple(((a, loop), (b, loop)) for b in others for loop in study.DISTANCES)
 
     mix = "all ratios, total loss"
     return [
@@ -73,18 +71,11 @@ def main(
 ) -> None:
     """Trains what is missing, then tabulates, judges and draws."""
     console, how = Console(stderr=True), study.checked(mode, data)
+    rows = {name: (folder_of(name), "") for name in VARIANTS}
     for task in study.chosen(how, tasks):
         root = folder / how / task
         found = study.run_all(root, runs(how, task, data, seeds), workers, console)
-        cells: dict[Key, Measured] = {
-            (name, loop): value
-            for name in VARIANTS
-            for loop, query in QUERIES.items()
-            if (value := study.measured(found[folder_of(name)], query, "goal_distance")) is not None
-        }
-        some = found[folder_of(next(iter(VARIANTS)))]
-        for loop, query in QUERIES.items():
-            cells |= {(r, loop): m for r, m in study.references(some, query, "goal_distance").items()}
+        cells = study.cells_of(found, rows, study.DISTANCES, folder_of(next(iter(VARIANTS))))
         study.publish(root, "ablations", f"Masks and losses, {task}", cells, orderings(), console)
 
 

@@ -20,13 +20,11 @@ from rich.console import Console
 
 from maskbench.reports.behaviour import swept
 from maskbench.reports.claims import published
-from maskbench.reports.comparison import Key, Ordering, comparison_table
+from maskbench.reports.comparison import Ordering, comparison_table
 from maskbench.reports.style import png
-from maskbench.reports.tables import Measured
 
 SIZES = {"quick": ("2", "8", "32"), "full": ("0.01", "0.1", "null")}
 SHARES = {"0.01": "1 %", "0.1": "10 %", "null": "100 %"}
-QUERIES = {"closed": "goal", "open": "goal_open"}
 
 
 def runs(mode: study.Mode, task: str, data: Path, seeds: int) -> dict[str, list[str]]:
@@ -54,25 +52,21 @@ def main(
     for task in study.chosen(how, tasks or ("walker_run" if how == "full" else "")):
         root = folder / how / task
         found = study.run_all(root, runs(how, task, data, seeds), workers, console)
-        cells: dict[Key, Measured] = {
-            (f"{size} episodes", loop): value
-            for size in sizes
-            for loop, query in QUERIES.items()
-            if (value := study.measured(found[size], query, "goal_distance")) is not None
-        }
+        rows = {f"{size} episodes": (size, "") for size in sizes}
+        cells = study.cells_of(found, rows, study.DISTANCES, sizes[0])
         pairs = tuple(
-            ((f"{more} episodes", loop), (f"{less} episodes", loop)) for less, more in pairwise(sizes) for loop in QUERIES
+            ((f"{more} episodes", loop), (f"{less} episodes", loop))
+            for less, more in pairwise(sizes)
+            for loop in study.DISTANCES
         )
-        curves = {loop: {float(i): cells[f"{s} episodes", loop] for i, s in enumerate(sizes)} for loop in QUERIES}
-        for loop, query in QUERIES.items():
-            cells |= {(r, loop): m for r, m in study.references(found[sizes[0]], query, "goal_distance").items()}
+        curves = {loop: {float(i): cells[f"{s} episodes", loop] for i, s in enumerate(sizes)} for loop in study.DISTANCES}
         ordering = Ordering("more episodes are better", pairs, tolerance=0.05)
         study.publish(root, "data_size", f"Training episodes, {task}", cells, [ordering], console)
         figure = swept(f"Training episodes, {task}", curves, x_label=", ".join(sizes), y_label="distance to the goal")
         (root / "data_size_curve.png").write_bytes(png(figure))
         if how == "full":
             claims = [c for c in published("maskdp", "pretraining_data") if c.row == "none"]
-            ours = {("none", f"{loop} {SHARES[s]}"): cells[f"{s} episodes", loop] for s in sizes for loop in QUERIES}
+            ours = {("none", f"{loop} {SHARES[s]}"): cells[f"{s} episodes", loop] for s in sizes for loop in study.DISTANCES}
             beside = comparison_table("From scratch on a share of the episodes, walker_run", claims, ours)
             beside.save(root / "data_size_claims")
             console.print(beside.to_rich())

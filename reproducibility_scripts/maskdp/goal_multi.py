@@ -17,8 +17,7 @@ import maskdp_study as study
 import typer
 from rich.console import Console
 
-from maskbench.reports.comparison import Key, Ordering
-from maskbench.reports.tables import Measured
+from maskbench.reports.comparison import Ordering
 
 MODELS = ("MaskDP", "Goal-GPT", "Goal-MLP")
 COLUMNS = tuple(f"waypoint_{i}" for i in range(1, 6))
@@ -54,19 +53,11 @@ def main(
 ) -> None:
     """Trains what is missing, then tabulates, judges and draws."""
     console, how = Console(stderr=True), study.checked(mode, data)
+    rows = study.LOOPS | {m: (m, "") for m in MODELS[1:]}
     for task in study.chosen(how, tasks):
         root = folder / how / protocol / task
         found = study.run_all(root, runs(how, task, data, protocol, seeds), workers, console)
-        named = {"MaskDP closed": ("MaskDP", "multi_goal"), "MaskDP open": ("MaskDP", "multi_goal_open")}
-        named |= {m: (m, "multi_goal") for m in MODELS[1:]}
-        cells: dict[Key, Measured] = {
-            (name, column): value
-            for name, (model, query) in named.items()
-            for column in COLUMNS
-            if (value := study.measured(found[model], query, column)) is not None
-        }
-        for column in COLUMNS:
-            cells |= {(n, column): m for n, m in study.references(found["MaskDP"], "multi_goal", column).items()}
+        cells = study.cells_of(found, rows, {c: ("multi_goal", c) for c in COLUMNS}, "MaskDP")
         study.publish(root, "goal_multi", f"Several goals, {task}", cells, orderings(), console)
 
 

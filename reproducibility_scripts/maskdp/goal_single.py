@@ -17,8 +17,7 @@ import maskdp_study as study
 import typer
 from rich.console import Console
 
-from maskbench.reports.comparison import Key, Ordering
-from maskbench.reports.tables import Measured
+from maskbench.reports.comparison import Ordering
 
 MODELS = ("MaskDP", "Goal-GPT", "Goal-MLP")
 COLUMNS = ("goal_distance", "goal_distance_median", "goal_distance_early", "goal_distance_late")
@@ -49,15 +48,8 @@ def orderings() -> list[Ordering]:
 
 def report(found: dict[str, list], root: Path, task: str, console: Console) -> None:
     """Table, verdicts and figure of one task."""
-    named = {"MaskDP closed": ("MaskDP", "goal"), "MaskDP open": ("MaskDP", "goal_open")}
-    named |= {m: (m, "goal") for m in MODELS[1:]}
-    cells: dict[Key, Measured] = {}
-    for name, (model, query) in named.items():
-        for column in COLUMNS:
-            if (value := study.measured(found[model], query, column)) is not None:
-                cells[name, column] = value
-    for column in COLUMNS:
-        cells |= {(name, column): m for name, m in study.references(found["MaskDP"], "goal", column).items()}
+    rows = study.LOOPS | {m: (m, "") for m in MODELS[1:]}
+    cells = study.cells_of(found, rows, {c: ("goal", c) for c in COLUMNS}, "MaskDP")
     study.publish(root, "goal_single", f"Single goals, {task}", cells, orderings(), console)
     random = cells["(random)", "goal_distance"].value
     for name, share in FAR_BELOW.items():

@@ -41,6 +41,9 @@ MODELS = {
     "Goal-MLP": ("goal_mlp", "goal_mlp"),
 }
 REFERENCES = ("random", "zero", "replay")
+#: MaskDP as rows of a table (``cells_of``), and single goals as its columns.
+LOOPS = {"MaskDP closed": ("MaskDP", ""), "MaskDP open": ("MaskDP", "_open")}
+DISTANCES = {"closed": ("goal", "goal_distance"), "open": ("goal_open", "goal_distance")}
 
 ModeArgument = Annotated[str, typer.Argument(help="quick | full")]
 Data = Annotated[
@@ -100,6 +103,25 @@ def references(runs: Sequence[Run], query: str, metric: str) -> dict[str, Measur
     rows = over_seeds(runs[:1]).rollouts
     found = {r.policy: r for r in rows if r.query == query and r.metric == metric and r.policy in REFERENCES}
     return {f"({name})": Measured(found[name].value, found[name].low, found[name].high) for name in REFERENCES if name in found}
+
+
+def cells_of(
+    found: Mapping[str, Sequence[Run]], rows: Mapping[str, tuple[str, str]], columns: Mapping[str, tuple[str, str]], beside: str
+) -> dict[Key, Measured]:
+    """What was measured, and the references on the same episodes.
+
+    found:   runs by group.
+    rows:    by name, the group and what follows the column's query: "" or "_open".
+    columns: by name, query and metric.
+    beside:  the group whose references are taken.
+    """
+    cells: dict[Key, Measured] = {}
+    for column, (query, metric) in columns.items():
+        for row, (group, suffix) in rows.items():
+            if (value := measured(found[group], query + suffix, metric)) is not None:
+                cells[row, column] = value
+        cells |= {(name, column): value for name, value in references(found[beside], query, metric).items()}
+    return cells
 
 
 def publish(

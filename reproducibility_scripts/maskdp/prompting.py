@@ -16,8 +16,7 @@ import maskdp_study as study
 import typer
 from rich.console import Console
 
-from maskbench.reports.comparison import Key, Ordering
-from maskbench.reports.tables import Measured
+from maskbench.reports.comparison import Ordering
 
 MODELS = ("MaskDP", "GPT")
 STEPS = (20, 40, 60)
@@ -59,16 +58,12 @@ def main(
 ) -> None:
     """Trains what is missing, then tabulates, judges and draws."""
     console, how = Console(stderr=True), study.checked(mode, data)
+    rows = study.LOOPS | {"GPT": ("GPT", "")}
+    asked = {column: (f"prompt_{n}", "return") for column, n in zip(COLUMNS, STEPS, strict=True)}
     for task in study.chosen(how, tasks):
         root = folder / how / task
         found = study.run_all(root, runs(how, task, data, seeds), workers, console)
-        cells: dict[Key, Measured] = {}
-        for column, n in zip(COLUMNS, STEPS, strict=True):
-            asked = {"MaskDP closed": ("MaskDP", ""), "MaskDP open": ("MaskDP", "_open"), "GPT": ("GPT", "")}
-            for name, (model, suffix) in asked.items():
-                if (value := study.measured(found[model], f"prompt_{n}{suffix}", "return")) is not None:
-                    cells[name, column] = value
-            cells |= {(r, column): m for r, m in study.references(found["MaskDP"], f"prompt_{n}", "return").items()}
+        cells = study.cells_of(found, rows, asked, "MaskDP")
         title = f"Prompts of five steps, {task}"
         study.publish(root, "prompting", title, cells, orderings(), console, lower_is_better=False, unit="return")
 

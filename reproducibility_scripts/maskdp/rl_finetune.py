@@ -1,12 +1,14 @@
 """MaskDP, Figure 8: offline RL from pretrained trunks and from new ones, on exploratory data.
 
-    python reproducibility_scripts/maskdp/rl_finetune.py quick --data <tree>   # 10 000 updates, 3 seeds; about 4 hours
+    python reproducibility_scripts/maskdp/rl_finetune.py quick --data <tree>   # 10 000 updates, 3 seeds; 70 CPU minutes
     python reproducibility_scripts/maskdp/rl_finetune.py full --data <tree>    # 40 000 updates of the published size; a GPU
 
 ``--data`` is a tree with exploratory episodes (unsup) of the domain: python -m maskbench collect env=walker agent=rnd. Models
 are pretrained on all its episodes, without rewards; agents learn from its unsup episodes, relabelled for the task. Beside
-MaskDP and GPT stand their trunks as initialised and orthogonal, as published. ``--protocol code`` freezes of a GPT what the
-released code freezes, fair trains everything of both. Judged at the last evaluation, and by the mean over all of them.
+MaskDP and GPT stand their trunks as initialised and orthogonal, as published; ``quick`` compares MaskDP with its trunk as
+initialised (``--starts all --trunks MaskDP,GPT`` for the rest: 18 runs, three and a half CPU hours). ``--protocol code``
+freezes of a GPT what the released code freezes, fair trains everything of both. Judged at the last evaluation, and by the mean
+over all of them.
 """
 
 from __future__ import annotations
@@ -30,18 +32,29 @@ from maskbench.reports.tables import Measured, Table
 from maskbench.rollout.metrics import bootstrap_mean
 
 SEEDS = 3
+STARTS = ("pretrained", "new", "orthogonal")
+#: Trunks and starts that are compared where none are named.
+COMPARED = {"quick": ("MaskDP", "pretrained,new"), "full": ("MaskDP,GPT", "all")}
 TRUNKS = {"MaskDP": "maskdp", "GPT": "maskdp_gpt"}
 #: Published sizes of new trunks; pretrained ones bring theirs.
 SIZES = {"MaskDP": ["model.n_enc_layer=3", "model.n_dec_layer=2"], "GPT": ["model.n_layer=5"]}
 PRESETS = {"quick": ("", "paper=maskdp/rl_quick"), "full": ("paper=maskdp/{}", "paper=maskdp/rl")}
 
 
-def runs(mode: study.Mode, task: str, data: Path, root: Path, protocol: str, seeds: int) -> dict[str, list[str]]:
-    """Overrides by name: two pretrainings, then ``<trunk> <start>/<seed>``."""
+def runs(
+    mode: study.Mode, task: str, data: Path, root: Path, protocol: str, seeds: int, trunks: str = "", starts: str = ""
+) -> dict[str, list[str]]:
+    """Overrides by name: a pretraining of each trunk, then ``<trunk> <start>/<seed>``. Trunks and starts are separated by
+    commas; none: those of the mode."""
+    trunks, starts = trunks or COMPARED[mode][0], starts or COMPARED[mode][1]
+    began = STARTS if starts == "all" else tuple(starts.split(","))
+    if not set(trunks.split(",")) <= set(TRUNKS) or not set(began) <= set(STARTS):
+        raise typer.BadParameter(f"trunks are {[*TRUNKS]}, starts {[*STARTS]} or all; found '{trunks}' and '{starts}'")
     domain, _, name = task.partition("_")
     where = [f"env={domain}", f"env.task={name}", f"dataset.path={data}"]
     found = {}
-    for trunk, masking in TRUNKS.items():
+    for trunk in trunks.split(","):
+        masking = TRUNKS[trunk]
         preset = f"paper=maskdp/{'pretrain' if trunk == 'MaskDP' else masking}" if mode == "full" else f"masking={masking}"
         found[f"pretrained/{trunk}"] = [preset, *where, "evaluation.rollout=[]"]
         freeze = "as_published" if protocol == "code" else "none"
@@ -51,9 +64,12 @@ def runs(mode: study.Mode, task: str, data: Path, root: Path, protocol: str, see
         size = SIZES[trunk] if mode == "full" else []
         for s in range(seeds):
             line = [*shared, f"experiment.seed={s}"]
-            found[f"{trunk} pretrained/{s}"] = [*line, f"model.load_dir={root / 'pretrained' / trunk}"]
-            found[f"{trunk} new/{s}"] = [*line, *size]
-            found[f"{trunk} orthogonal/{s}"] = [*line, *size, "rl.init=orthogonal"]
+            own = {
+                "pretrained": [f"model.load_dir={root / 'pretrained' / trunk}"],
+                "new": size,
+                "orthogonal": [*size, "rl.init=orthogonal"],
+            }
+            found |= {f"{trunk} {start}/{s}": [*line, *own[start]] for start in began}
     return found
 
 
@@ -84,7 +100,8 @@ def report(found: Mapping[str, Sequence[Run]], root: Path, task: str, console: C
     orderings = [
         Ordering(f"{t} pretrained is above {t} {other}", tuple(((f"{t} pretrained", c), (f"{t} {other}", c)) for c in columns))
         for t in TRUNKS
-        for other in ("new", "orthogonal")
+        for other in STARTS[1:]
+        if {f"{t} pretrained", f"{t} {other}"} <= set(curves)
     ]
     title = f"Offline RL, {task}"
     study.publish(root, "rl_finetune", title, cells, orderings, console, lower_is_better=False, unit="return")
@@ -94,6 +111,8 @@ def report(found: Mapping[str, Sequence[Run]], root: Path, task: str, console: C
     series = {name: {float(s): interval(values) for s, values in steps.items()} for name, steps in curves.items()}
     (root / "rl_curves.png").write_bytes(png(swept(title, series, x_label="update", y_label="return")))
     for trunk in TRUNKS:
+        if not {f"{trunk} pretrained", f"{trunk} new"} <= set(curves):
+            continue
         ours, new = cells[f"{trunk} pretrained", columns[0]], cells[f"{trunk} new", columns[0]]
         clear = ours.low > new.high
         console.print(f"{trunk}: pretrained {'is clearly above' if clear else 'is not clearly above'} new at the end")
@@ -104,6 +123,8 @@ def main(
     mode: study.ModeArgument = "quick",
     task: Annotated[str, typer.Option(help="<domain>_<task> whose rewards agents learn from")] = "walker_run",
     protocol: Annotated[str, typer.Option(help="fair | code: what of a GPT is frozen")] = "fair",
+    trunks: Annotated[str, typer.Option(help="MaskDP, GPT or both; quick takes MaskDP where none is given")] = "",
+    starts: Annotated[str, typer.Option(help="pretrained, new, orthogonal or all; quick takes the first two")] = "",
     seeds: Annotated[int, typer.Option(help="seeds 0, 1, ...")] = SEEDS,
     folder: Annotated[Path, typer.Option(help="where runs and results go")] = Path("train_runs/maskdp/rl_finetune"),
     workers: study.Workers = 2,
@@ -111,7 +132,7 @@ def main(
     """Trains what is missing, then tabulates, judges and draws."""
     console, how = Console(stderr=True), study.checked(mode, data)
     root = folder / how / protocol / task
-    done = Campaign(root, runs(how, task, data, root, protocol, seeds), workers).run(console)
+    done = Campaign(root, runs(how, task, data, root, protocol, seeds, trunks, starts), workers).run(console)
     report(study.groups(done), root, task, console)
 
 

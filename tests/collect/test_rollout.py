@@ -76,11 +76,11 @@ def test_collected_episodes_come_out_of_the_simulator_again(domain: str, task: s
 def test_published_episodes_come_out_of_the_simulator_again() -> None:
     if not PUBLISHED.is_dir():
         pytest.skip(f"no published episodes at {PUBLISHED}")
-    files = sorted(PUBLISHED.rglob("episode_*.npz"))[::16]
+    files = sorted(PUBLISHED.rglob("episode_*.npz"))[::4]  # four of them need a solver that is run to its end
     for file in files:
-        (check,) = check_tree(file, every=5)
+        (check,) = check_tree(file)
         assert check.fault is None
-        assert check.task == "walker_walk"
+        assert (check.rows, check.task) == (1000, "walker_walk")
         assert check.state < 1e-5
         assert check.reward is not None
         assert check.reward < 1e-6
@@ -120,7 +120,7 @@ def test_a_changed_number_is_found(factor: str, row: int, by: float, fault: str)
 def test_small_deviations_of_many_rows_are_found() -> None:
     family = DMControl("walker", "walk", horizon=15)
     episode = episodes(family, range(1))[0]
-    values = {**episode.values, "state": episode.values["state"] + np.float32(1e-4)}
+    values = {**episode.values, "state": episode.values["state"] + np.float32(5e-5)}
     fault = check_episode(replace(episode, values=values), family, Simulator(family.body)).fault
     assert fault is not None
     assert "of 15 observations differ" in fault

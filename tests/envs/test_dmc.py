@@ -274,3 +274,18 @@ def test_pictures_without_opengl_say_what_to_install(monkeypatch: pytest.MonkeyP
         env.render()
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     assert offscreen_backend() == "osmesa"
+
+
+def test_simulations_of_a_closed_batch_start_anew() -> None:
+    family = DMControl("walker", "walk")
+    action = np.full((2, 6), 0.5, np.float32)
+
+    def played() -> np.ndarray:
+        batch = family.make_batch(2)
+        batch.reset([0, 1], [3, 4])
+        found = np.stack([batch.step([0, 1], action).observation["state"] for _ in range(5)])
+        batch.close()
+        return found
+
+    first = played()
+    np.testing.assert_array_equal(played(), first)

@@ -32,7 +32,7 @@ def runs(name: str, mode: str, task: str, data: Path) -> dict[str, list[str]]:
     if name in ("goal_single", "goal_multi"):
         return script.runs(mode, task, data, "code", 2)
     if name == "rl_finetune":
-        return script.runs(mode, task, data, data, "code", 2)
+        return script.runs(mode, task, data, data, "code", 2, "MaskDP,GPT", "all")
     return script.runs(mode, task, data, 2)
 
 
@@ -58,6 +58,15 @@ def test_agents_of_a_gpt_start_from_a_gpt(tmp_path: Path) -> None:
     for name, overrides in runs("rl_finetune", "quick", "walker_run", tmp_path).items():
         config = load("train", [o for o in overrides if not o.startswith("model.load_dir")])
         assert type(config.model).__name__ == ("Decoder" if "GPT" in name else "Autoencoder")
+
+
+def test_quick_agents_compare_a_pretrained_maskdp_with_a_new_one(tmp_path: Path) -> None:
+    script = importlib.import_module("rl_finetune")
+    found = script.runs("quick", "walker_run", tmp_path, tmp_path, "fair", 2)
+    starts = [f"MaskDP {start}/{seed}" for seed in (0, 1) for start in ("pretrained", "new")]
+    assert list(found) == ["pretrained/MaskDP", *starts]
+    with pytest.raises(typer.BadParameter, match="found 'BERT'"):
+        script.runs("quick", "walker_run", tmp_path, tmp_path, "fair", 2, "BERT")
 
 
 def test_folders_without_episodes_and_unknown_modes_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from maskbench.models.embedding import CellEmbedding, Hidden
 from maskbench.models.encoder import padding_keys
 from maskbench.models.heads import Head
 from maskbench.models.positions import build_positions
+from maskbench.models.products import linear
+from maskbench.models.ragged import rows_of, spread, transform
 from maskbench.models.sequence import SequenceModel
 from maskbench.models.transformer import Transformer, initialise
 from maskbench.tokens.layout import TokenLayout
@@ -63,6 +65,8 @@ class Autoencoder(SequenceModel):
         return time + self.stream_embed[side, layout.token_streams.to(device)]
 
     def states(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor | None = None) -> Tensor:
+        if at is not None and not torch.is_grad_enabled() and (window.valid is None or self.cuts_padding(window)):
+            return self._answer(window, masks, layout, at)
         shown = layout.tokens_with(masks.visible)  # (B, N)
         z = self.representation(window, masks, layout)
         y = torch.where(shown[..., None], z, self._mask_tokens(layout).to(z.dtype))
@@ -73,6 +77,33 @@ class Autoencoder(SequenceModel):
         """The states of the encoder, which sees visible tokens alone."""
         x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)  # (B, N, D)
         return self.encode(x, layout.tokens_with(masks.visible), masks.max_visible, masks.even)
+
+    def cuts_padding(self, window: Window) -> bool:
+        layout = self.layout.with_length(window.length)
+        stays = layout.order == "time" and (self.mtm or layout.num_tokens <= self.layout.num_tokens)  # wherever a window is cut
+        return stays and window.valid is not None and bool((window.valid[:, :-1] >= window.valid[:, 1:]).all())
+
+    def _answer(self, window: Window, masks: MaskSet, layout: TokenLayout, at: Tensor) -> Tensor:
+        """``states`` of few tokens, without gradients: nothing is padded, and each row's work depends on that row alone."""
+        shown, streams = layout.tokens_with(masks.visible), layout.token_streams.to(at.device)
+        x = layout.to_sequence(self.embed(window.values, masks.visible)) + self._place(layout, 0)
+        seen = rows_of(shown.sum(1))
+        token = shown.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[seen.row, seen.place]  # (K,), in order
+        z = transform(self.encoder, x[seen.row, token], seen)  # (K, D)
+        place = self._place(layout, 1)
+        hidden = self._by_stream(self._mask_tokens(layout).expand(len(streams), -1), streams) + place  # (N, D)
+        timesteps = torch.full_like(at[:, 0], layout.length) if window.valid is None else window.valid.sum(1)
+        rows = rows_of(timesteps.clamp(min=1) * len(layout.streams))
+        y = self._by_stream(z, streams[token]) + place[token]
+        y, qkv = spread(self.decoder, hidden, y, rows.first[seen.row] + token, rows)
+        return transform(self.decoder, y, rows, at, qkv)
+
+    def _by_stream(self, y: Tensor, streams: Tensor) -> Tensor:
+        """The Linear in front of the decoder on ``(K, D)``, by the stream of each token ``(K,)``."""
+        found = linear(self.decoder_embed[0], y)
+        for i, layer in enumerate(self.decoder_embed[1:], 1):
+            found = torch.where((streams == i)[:, None], linear(layer, y), found)
+        return found
 
     def encode(self, x: Tensor, shown: Tensor, bound: int | None, even: bool = False) -> Tensor:
         """Encoder states ``(B, N, D)`` of the visible tokens, computed on no more than ``bound`` tokens a row; the rest of the

@@ -49,6 +49,11 @@ class SequenceModel(nn.Module):
         """Token states ``(B, N, D)`` in the order of ``layout``, which has the window's length; those of the tokens ``at``
         ``(B, M)`` alone, ``(B, M, D)``, where it is given."""
 
+    def cuts_padding(self, window: Window) -> bool:
+        """Whether rows whose timesteps end early cost and answer no more than if the window were cut there, when few tokens are
+        asked."""
+        return False
+
     def representation(self, window: Window, masks: MaskSet, layout: TokenLayout) -> Tensor:
         """``(B, N, D)``: what the model knows about its visible tokens, for other learners; elsewhere undefined."""
         return self.states(window, masks, layout)

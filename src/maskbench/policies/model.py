@@ -231,7 +231,8 @@ class ModelPolicy:
         model of any window length is spared: rows are asked together with those that are as long, so that the shape of a row's
         question depends on itself alone."""
         valid = window.valid
-        if valid is None or not self.model.stretches or not bool((valid[:, :-1] >= valid[:, 1:]).all()):
+        alone = valid is None or not self.model.stretches or self.model.cuts_padding(window)
+        if valid is None or alone or not bool((valid[:, :-1] >= valid[:, 1:]).all()):
             return self.model(window, masks, only=only, at=now)  # type: ignore[no-any-return]
         lengths = valid.sum(1)
         parts: list[tuple[Tensor, dict[str, Tensor]]] = []

@@ -87,9 +87,12 @@ class Query:
     def most_visible(self, layout: TokenLayout) -> int:
         """Tokens that any row can show: the history, the current timestep and what is wanted. A bound that all rows share, so
         that a row's sums do not depend on how much its neighbours show."""
-        whole = self.history is None or self.name in ("waypoint", "multi_goal", "prompt")
-        timesteps = layout.length if whole else (self.history or 0) + 1 + (self.name == "goal")
-        return min(layout.num_tokens, len(layout.streams) * timesteps)
+        if self.history is None or self.name in ("waypoint", "multi_goal", "prompt"):
+            return layout.num_tokens
+        roles = [{layout.spec.factors[c].role for c in stream.columns} for stream in layout.streams]
+        now = sum(found != {"action"} for found in roles)  # the present action is asked for
+        ahead = sum("state" in found for found in roles) if self.name == "goal" else 0
+        return min(layout.num_tokens, len(roles) * self.history + now + ahead)
 
     def kept(self, window: int, budget: int) -> int:
         """Past timesteps that a row with this ``budget`` keeps in front of the current one."""

@@ -3,9 +3,11 @@
 Kernels choose their order of summation by the shape of the whole batch (a linear layer over one to three rows differs from
 the same rows among many in the last bits), and elementwise functions treat the last few elements of an array by scalar code
 that rounds otherwise than the vector code. A rollout would then depend on how many episodes happen to be alive. Inside
-``batch_invariant()`` it does not: linear maps run as one product per row of the leading axis, elementwise functions on rows
-padded to whole vector registers, convolutions and recurrent layers row by row. LayerNorm, softmax, embeddings and scaled
-dot-product attention are invariant by themselves (tests measure all of this for every batch size from 1 to 64).
+``batch_invariant()`` it does not: linear maps run as one product of oneDNN, whose kernels sum every row alike whatever the
+number of rows (checked once per size of layer), or where that does not hold as one product per row of the leading axis;
+elementwise functions run on rows padded to whole vector registers, convolutions and recurrent layers row by row. LayerNorm,
+softmax, embeddings and scaled dot-product attention are invariant by themselves (tests measure all of this for every batch
+size from 1 to 64).
 
 The leading axis must be the batch. Not covered: ``nn.MultiheadAttention``, ``einsum`` with a shared weight, compiled modules
 and devices other than the CPU. Measured cost on transformers of 4-6 layers, widths 72-256: 1.03-1.9 times the plain forward,
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
 
+#: Weights of a linear map from which one product of oneDNN is faster than one of MKL per row (measured).
+_LARGE = 4096
+#: Rows that are not padded any more.
+_MANY = 512
 #: Rows of elementwise functions are padded to a multiple of this: two 512-bit registers of the narrowest type (bf16).
 _LANES = 64
 #: Elementwise functions whose scalar and vector code may round differently, by name.
@@ -86,7 +92,7 @@ def _mode_class() -> type[TorchFunctionMode]:
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``(B, ..., D) -> (B, ..., O)`` as ``B`` products of ``(prod(...), D)`` with the same weight ``(O, D)``."""
+    """``(B, ..., D) -> (B, ..., O)`` by the weight ``(O, D)``; the way depends on all sizes but ``B``."""
     import torch
 
     if input.dim() == 1:
@@ -94,10 +100,47 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     if input.numel() == 0:
         return torch.nn.functional.linear(input, weight, bias)
     batch, wide = input.shape[0], input.shape[-1]
+    if _is_large(input, weight) and _sums_rows_alike(*weight.shape):
+        return _one_product(input.reshape(-1, wide), weight, bias).reshape(*input.shape[:-1], len(weight))
     rows = input.reshape(batch, -1, wide)
     shared = weight.mT.expand(batch, wide, weight.shape[0])
     product = torch.bmm(rows, shared) if bias is None else torch.baddbmm(bias.expand(batch, 1, -1), rows, shared)
     return product.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def _is_large(input: Tensor, weight: Tensor) -> bool:
+    import torch
+
+    gradient = torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad)
+    fp32 = input.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return weight.numel() >= _LARGE and weight.is_contiguous() and input.device.type == "cpu" and fp32 and not gradient
+
+
+def _one_product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``(M, D) -> (M, O)``. A single row would take another kernel, and every new ``M`` costs a kernel's generation (0.3 ms and
+    more): as long as a copy costs less, ``M`` is padded to at most 16 values an octave."""
+    import torch
+
+    count = len(rows)
+    step = max(2, 1 << max(0, count.bit_length() - 4))
+    short = -count % step if count < _MANY else 0
+    padded = torch.nn.functional.pad(rows, (0, 0, 0, short)) if short else rows
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, "none", [], "")
+    return product[:count]
+
+
+@cache
+def _sums_rows_alike(out: int, wide: int) -> bool:
+    """Whether each row of oneDNN's product by a weight ``(out, wide)`` is the same bits whatever the number of rows."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False  # elsewhere it was not measured to be faster
+    make = torch.Generator().manual_seed(0)
+    rows, weight, bias = (torch.randn(*shape, generator=make) for shape in ((416, wide), (out, wide), (out,)))
+    whole = _one_product(rows, weight, bias)
+    parts = ((7, 1), (100, 12), (50, 52), (208, 208))
+    return all(torch.equal(_one_product(rows[at : at + n], weight, bias), whole[at : at + n]) for at, n in parts)
 
 
 def _padded(func: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
