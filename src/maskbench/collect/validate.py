@@ -85,11 +85,11 @@ def check_tree(path: Path, *, task: str | None = None, every: int = 1) -> Iterat
 
 def check_episode(episode: Episode, family: DMControl, simulator: Simulator, *, reward: bool = True, every: int = 1) -> Check:
     """One episode with factors state, action, reward and physics, its final state included."""
-    values, rows = episode.values, np.arange(0, len(episode), every)
+    values, rows = episode.values, range(0, len(episode), every)
     after = np.concatenate([values["state"][1:], episode.final["state"][None]])
     steps = [_nearest(simulator, values["physics"], values["action"], row, after[row]) for row in rows]
     off = np.array([step.off for step in steps])
-    paid = np.abs([family.reward(*step.features) for step in steps] - values["reward"][rows, 0])
+    paid = np.abs([family.reward(*step.features) for step in steps] - values["reward"][::every, 0])
     return Check(
         file="",
         task=f"{family.domain}_{family.task}" if reward else None,
