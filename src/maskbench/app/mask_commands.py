@@ -15,7 +15,7 @@ def show(overrides: Sequence[str], rows: int, seed: int, save: Path | None) -> N
 
     ``overrides`` are those of ``train.py``; a bare word is a masking option (``waypoint`` is ``masking=waypoint``).
     """
-    from maskbench.app.config.combinations import window_of
+    from maskbench.app.config.combinations.windows import window_of
     from maskbench.app.config.compose import load
     from maskbench.app.config.instantiate import instantiate
     from maskbench.app.config.schema_model import Autoencoder

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from maskbench.app.acting import FILMED, Played, make_query, play_model, why_no_films
-from maskbench.app.config.combinations import why_not_stacked
+from maskbench.app.config.combinations.runs import why_not_stacked
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.runs import start_of_seed
 from maskbench.app.config.schema import TrainConfig
