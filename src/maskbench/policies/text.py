@@ -38,7 +38,9 @@ Decode = Literal["greedy", "sample", "admissible", "trie"]
 Condition = Literal["highest", "fixed", "tilt"]
 #: Most tokens of one generated span.
 LONGEST = 40
-_OWN_WORDS = ("exp", "sum", "len", "rew")
+#: Of a foretold observation, which may be a whole room.
+LONGEST_OBSERVATION = 120
+_OWN_WORDS = ("exp", "sum", "len", "rew", "next")
 
 
 @dataclass(frozen=True)
@@ -140,34 +142,34 @@ class TextReader:
     def _span(self, tag: str, text: str, closed: bool = False) -> list[int]:
         return [self.tokenizer.specials[f"<{tag}>"], *self.tokenizer.encode(text), *([self._end] if closed else [])]
 
-    def _add(self, game: _Game, ids: list[int], new_step: bool = False) -> None:
-        if new_step:
-            game.blocks.append([])
+    def _add(self, game: _Game, ids: list[int]) -> None:
         game.blocks[-1] += ids
         game.unread += ids
 
     def observe(self, slots: Sequence[int], steps: Sequence[TextStep]) -> None:
         """Reads what the games printed, up to the place where the command stands; writes own words where the scheme says so."""
+        layout = self.scheme.layout()
+        layout = layout[: layout.index("act")] if "act" in layout else layout
         for slot, step in zip(slots, steps, strict=True):
             game = self.games[slot]
             game.answered = False
             if game.lexicon is not None:
                 game.lexicon.meet(step.obs, step.admissible or ())
             shown = game.lexicon.hide(step.obs) if game.lexicon is not None else step.obs
-            ids = self._span("obs", shown)
             if is_document(step.obs):
                 game.document = self._span("doc", shown)
-            before = len(game.unread)
-            self._add(game, ids, new_step=True)
-            game.observed = (before + 1, len(game.unread))
-            if "val" in self.scheme.uses and self.scheme.value not in EPISODE_WISE:
-                self._add(game, self._span("val", self._asked(), "val" in self.scheme.predict))
-        factors = [f for f in self.scheme.layout() if f in _OWN_WORDS]
-        for factor in factors:
+            game.blocks.append([])
+            for factor in (f for f in layout if f in ("val", "obs")):
+                if factor == "obs":
+                    game.observed = (len(game.unread) + 1, len(game.unread) + len(self._span("obs", shown)))
+                    self._add(game, self._span("obs", shown))
+                elif self.scheme.value not in EPISODE_WISE:
+                    self._add(game, self._span("val", self._asked(), "val" in self.scheme.predict))
+        for factor in (f for f in layout if f in _OWN_WORDS):
             for slot in slots:
                 self._add(self.games[slot], [self.tokenizer.specials[f"<{factor}>"]])
             self._read(slots)
-            for slot, ids in zip(slots, self._write(slots, 0.0), strict=True):
+            for slot, ids in zip(slots, self._write(slots, 0.0, _longest(factor)), strict=True):
                 self.games[slot].own[factor] = self.shown(slot, ids)
         for slot in slots:
             self._add(self.games[slot], [self.tokenizer.specials["<act>"]])
@@ -232,7 +234,7 @@ class TextReader:
         game.blocks = [opening + document, *kept]
         return (opening + document + whole)[-(self.model.context - 2 * LONGEST) :]
 
-    def _write(self, slots: Sequence[int], temperature: float) -> list[list[int]]:
+    def _write(self, slots: Sequence[int], temperature: float, longest: int = LONGEST) -> list[list[int]]:
         """Free text for each slot until ``<eos>``, read into the cache as it is written, the end included."""
         written: dict[int, list[int]] = {slot: [] for slot in slots}
         live = list(slots)
@@ -241,7 +243,7 @@ class TextReader:
             for i, slot in enumerate(live):
                 game = self.games[slot]
                 token = _draw(logp[i], temperature, game.random)
-                if len(written[slot]) + 1 >= LONGEST:
+                if len(written[slot]) + 1 >= longest:
                     token = self._end
                 written[slot].append(token)
                 self._add(game, [token])
@@ -289,7 +291,8 @@ class TextReader:
 
     def _decision(self, slot: int, command: str, logp: float) -> Decision:
         own = self.games[slot].own
-        texts = {"hindsight_expectation": own["exp"]} if own.get("exp") else {}
+        said = {"hindsight_expectation": own.get("exp"), "expectation": own.get("next")}
+        texts = {name: text for name, text in said.items() if text}
         labels: tuple[Label, ...] = ()
         if own.get("sum"):
             length, value = own.get("len", ""), own.get("rew", "")
@@ -364,6 +367,10 @@ class TextModelAgent(TextAgent):
         if step is not self._step:
             self._step = step
             self.reader.observe([0], [step])
+
+
+def _longest(factor: str) -> int:
+    return LONGEST_OBSERVATION if factor == "next" else LONGEST
 
 
 def _draw(scores: Tensor, temperature: float, random: Random) -> int:

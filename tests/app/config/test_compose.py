@@ -57,6 +57,7 @@ PARTNERS = {
     "state_action": ["masking=vima", "env=tabletop"],
     "poses": ["masking=vima", "env=tabletop"],
     **{f"text_gpt_{size}": ["env=kitchen_lite", "masking=text_bc", "text.kitchen=1"] for size in ("xs", "s", "m")},
+    "gpt2": ["env=kitchen_lite", "masking=text_bc", "text.kitchen=1", "model.path=gpt2"],
 }
 #: What schemes need beside them: environments of numbers alone, or with instructions.
 WORLDS = {"vima": "tabletop", "goal_mlp": "walker"}
