@@ -35,7 +35,7 @@ class TextScheme:
 
     order:    of the factors in a step, where it is not that of ``FACTORS`` (``text_inverse`` shows what follows first).
     value:    value strategy and ``buckets`` its words; episode-wise values stand once, in front.
-    learn:    ``clean``: commands drawn at random are shown and not learnt (imitation); ``executed``: whatever was done is
+    learn:    ``clean``: commands drawn at random, and what they led to, are shown and not learnt (imitation); ``executed``: whatever was done is
               learnt, noise too (value conditioning needs that). They are two losses; a model is trained on one.
     observations: weight of the loss on observations, the forward model on the side.
     keep:     of several labels about a step, its expectation holds ``all``, or the ``nearest`` one.
@@ -96,6 +96,7 @@ def pieces(scheme: TextScheme, rollout: TextRollout, buckets: Buckets = TEN, ran
     hindsight = Hindsight(steps, Relabelling(keep=scheme.keep)) if {"exp", "sum", "len", "rew"} & scheme.uses else None
     values = step_values(rollout, scheme.value) if "val" in scheme.uses else [None] * len(steps)
     whole = scheme.value in EPISODE_WISE
+    aimed = ("exp", "act") if scheme.learn == "clean" else ()
     if scheme.goal:
         yield Piece(Span("goal", rollout.goal), 0.0, False, -1)
     if "val" in scheme.uses and whole and steps:
@@ -115,8 +116,7 @@ def pieces(scheme: TextScheme, rollout: TextRollout, buckets: Buckets = TEN, ran
         for factor in factors:
             if (factor == "val" and whole) or (factor == "next" and last) or (factor == "act" and not step.command):
                 continue
-            noisy = factor == "act" and step.noise and scheme.learn == "clean"
-            yield _piece(scheme, factor, texts[factor], t, quiet=noisy)
+            yield _piece(scheme, factor, texts[factor], t, quiet=step.noise and factor in aimed)
 
 
 def _piece(scheme: TextScheme, factor: str, text: str, step: int, quiet: bool = False) -> Piece:

@@ -64,6 +64,35 @@ def reading(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple
     return out
 
 
+def recipe(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple[int, Label]]:
+    """After every rewarded command that carried out a line of the recipe read before: that line. ``cook`` carries out the line
+    about its food that is no way of cutting; which appliance that takes is for the player to learn."""
+    out: list[tuple[int, Label]] = []
+    waiting: list[str] = []
+    for t in range(1, len(steps)):
+        listed = _DIRECTIONS.search(steps[t].obs)
+        if listed and not waiting and not out:
+            waiting = [line.strip() for line in listed[1].split("\n") if line.strip()]
+        done = steps[t - 1]
+        line = next((x for x in waiting if _carries_out(done.command, x)), None) if done.reward > 0 else None
+        if line is not None:
+            waiting.remove(line)
+            out.append((t, Label(f"Recipe: {line}.", 1, 1.0, source="recipe")))
+    return out
+
+
+def _carries_out(command: str, line: str) -> bool:
+    verb, _, rest = command.partition(" ")
+    asked, _, food = line.partition(" the ")
+    if not food:
+        return command == line
+    return rest.startswith(f"{food} with ") and (verb == asked or (verb == "cook" and asked not in _CUTS))
+
+
+_DIRECTIONS = re.compile(r"Directions:\s*\n(.*)", re.DOTALL)
+_CUTS = ("chop", "slice", "dice")
+
+
 def outcome(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple[int, Label]]:
     """At the end, about the whole game, where its maximum is known."""
     share, last = rollout.normalised_score, len(steps) - 1
@@ -74,7 +103,7 @@ def outcome(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple
     return [(last, Label(words, last, min(max(share, 0.0), 1.0), source="outcome"))]
 
 
-LABELLERS: dict[str, Labeller] = {"event": event, "failure": failure, "reading": reading, "outcome": outcome}
+LABELLERS: dict[str, Labeller] = {"event": event, "failure": failure, "reading": reading, "recipe": recipe, "outcome": outcome}
 
 
 def label(rollout: TextRollout, names: Iterable[str] = tuple(LABELLERS)) -> TextRollout:

@@ -17,6 +17,8 @@ ENTITIES = tuple(f"@{k}" for k in range(96))
 VALUES = tuple(f"<v{k}>" for k in range(10))
 FILLS = tuple(f"<fill:{k}>" for k in range(4))
 SPECIALS = (PAD, END, *(f"<{tag}>" for tag in TAGS), *VALUES, *FILLS, *ENTITIES)
+#: Characters up to which texts are worth remembering: commands and labels come again, rooms of fresh games do not.
+_SHORT = 80
 _SPECIAL = re.compile("( ?" + "|".join(re.escape(s) for s in sorted((*VALUES, *FILLS), key=len, reverse=True)) + r"| ?@\d+)")
 
 
@@ -46,7 +48,7 @@ class Tokenizer:
                     found.append(self.specials[piece.lstrip(" ")])
                 elif piece:
                     found += self._plain(piece)
-            if len(self._cache) < 200_000:
+            if len(text) < _SHORT and len(self._cache) < 200_000:
                 self._cache[text] = found
         return found
 
