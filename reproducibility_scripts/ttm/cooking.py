@@ -46,14 +46,15 @@ ASKED = (0, 2, 5, 7, 9)
 VALUED = 2
 
 
-def runs(mode: study.Mode, seeds: int) -> dict[str, list[str]]:
-    """Overrides by name, ``<model>/<seed>``."""
+def runs(mode: study.Mode, seeds: int, root: Path) -> dict[str, list[str]]:
+    """Overrides by name, ``<model>/<seed>``; value models go on from imitating ones."""
     more = FULL if mode == "full" else ()
-    return {
-        f"{name}/{seed}": [f"paper=ttm/{preset}", f"experiment.seed={seed}", *more]
-        for name, preset in (("imitation", "cooking_quick"), ("values", "values_quick"))
-        for seed in range(seeds)
-    }
+    found = {}
+    for s in range(seeds):
+        found[f"imitation/{s}"] = ["paper=ttm/cooking_quick", f"experiment.seed={s}", *more]
+        start = f"model.load_dir={root / f'imitation/{s}'}"
+        found[f"values/{s}"] = ["paper=ttm/values_quick", start, f"experiment.seed={s}", *more]
+    return found
 
 
 def levels(root: Path, models: Sequence[TextModel], mode: study.Mode, games: str, console: Console) -> None:
@@ -120,7 +121,7 @@ def main(
     """Trains what is missing, then plays, tabulates and draws."""
     how, console = study.checked(mode), Console(stderr=True)
     root = folder / how
-    models = study.train(root, runs(how, seeds or SEEDS[how]), workers, console)
+    models = study.train(root, runs(how, seeds or SEEDS[how], root), workers, console)
     levels(root, models["imitation"], how, games, console)
     conditioning(root, models["values"], games, console)
 
