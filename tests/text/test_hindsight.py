@@ -162,8 +162,9 @@ def test_the_line_of_the_recipe_that_a_rewarded_command_carried_out_is_its_label
     rollout = TextRollout("cooking_level_2", tuple(TextStepRecord(o, c, reward=r) for o, c, r in played))
     made = label(rollout, ["recipe"])
     found = {t: x.summary for t, s in enumerate(made.steps) for x in s.labels}
-    assert found == {4: "Recipe: dice the red apple.", 5: "Recipe: roast the red apple.", 6: "Recipe: prepare meal."}
-    assert Hindsight(made.visible).future(4).expectation == "Recipe: roast the red apple."
+    both = "dice the red apple\n  roast the red apple"
+    assert found == {4: "dice the red apple", 5: both, 6: f"{both}\n  prepare meal"}
+    assert Hindsight(made.visible).future(4).expectation == both
     assert label(made, ["recipe"]) == made
 
 

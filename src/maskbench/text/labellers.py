@@ -65,25 +65,35 @@ def reading(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple
 
 
 def recipe(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple[int, Label]]:
-    """After every rewarded command that carried out a line of the recipe read before: that line. ``cook`` carries out the line
-    about its food that is no way of cutting; which appliance that takes is for the player to learn."""
+    """After every rewarded command that carried out a line of the recipe read before: that line, behind the lines before it that
+    are about the same food, word for word, so that foretelling it is copying. ``cook`` carries out the line about its food that
+    is no way of cutting; which appliance that takes is for the player to learn."""
     out: list[tuple[int, Label]] = []
-    waiting: list[str] = []
+    lines: list[str] = []
+    carried: set[int] = set()
     for t in range(1, len(steps)):
         listed = _DIRECTIONS.search(steps[t].obs)
-        if listed and not waiting and not out:
-            waiting = [line.strip() for line in listed[1].split("\n") if line.strip()]
+        if listed and not lines:
+            lines = [line for line in listed[1].split("\n") if line.strip()]
         done = steps[t - 1]
-        line = next((x for x in waiting if _carries_out(done.command, x)), None) if done.reward > 0 else None
-        if line is not None:
-            waiting.remove(line)
-            out.append((t, Label(f"Recipe: {line}.", 1, 1.0, source="recipe")))
+        if done.reward <= 0:
+            continue
+        at = next((i for i, x in enumerate(lines) if i not in carried and _carries_out(done.command, x.strip())), None)
+        if at is not None:
+            carried.add(at)
+            food = _food(lines[at]) or (_food(lines[at - 1]) if at else "")
+            first = next((i for i in range(at) if food and _food(lines[i]) == food), at)
+            out.append((t, Label("\n".join(lines[first : at + 1]).strip(), 1, 1.0, source="recipe")))
     return out
+
+
+def _food(line: str) -> str:
+    return line.partition(" the ")[2].strip()
 
 
 def _carries_out(command: str, line: str) -> bool:
     verb, _, rest = command.partition(" ")
-    asked, _, food = line.partition(" the ")
+    asked, food = line.partition(" the ")[0], _food(line)
     if not food:
         return command == line
     return rest.startswith(f"{food} with ") and (verb == asked or (verb == "cook" and asked not in _CUTS))
