@@ -1,6 +1,6 @@
 """Cooking games: normalised score on games never met, beside GATA; and what asking for a value achieves.
 
-    python reproducibility_scripts/ttm/cooking.py quick   # levels 1 and 2, two seeds, kitchens alone, 30 CPU-minutes a seed at most
+    python reproducibility_scripts/ttm/cooking.py quick   # levels 1 and 2, two seeds, kitchens alone
     python reproducibility_scripts/ttm/cooking.py full    # levels 1 to 4, three seeds, preset s, ten times the steps
 
 One model learns to imitate the teacher in fresh games of ``kitchen_lite``; another one learns whatever was done in games, many

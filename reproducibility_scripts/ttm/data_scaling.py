@@ -18,8 +18,8 @@ import ttm_study as study
 import typer
 from rich.console import Console
 
-from maskbench.app.config.schema_env import EnvNode
 from maskbench.app.config.compose import load
+from maskbench.app.config.schema_env import EnvNode
 from maskbench.app.text_collect import collect_rollouts, read_mix, store
 from maskbench.reports.behaviour import swept
 from maskbench.reports.tables import Measured, Table

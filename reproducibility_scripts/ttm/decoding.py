@@ -3,14 +3,13 @@
     python reproducibility_scripts/ttm/decoding.py quick   # no training beyond that of cooking.py quick
     python reproducibility_scripts/ttm/decoding.py full
 
-All play the published validation and test games of level 2. ``admissible`` are free choices among the commands that the game
-accepts under GATA's filter; ``greedy`` and ``sample`` write freely, and the share of their commands that the game accepted is told.
+All play the published validation and test games of level 2. ``admissible`` chooses among the commands that the game accepts
+under GATA's filter; ``greedy`` and ``sample`` write freely, and the share of their commands that it accepted is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import cooking
 import numpy as np

@@ -3,9 +3,10 @@
     python reproducibility_scripts/ttm/formats.py quick   # five formats, kitchens of level 1, one seed, minutes
     python reproducibility_scripts/ttm/formats.py full    # all formats of spec 2.2, level 2, three seeds, preset s
 
-Whole-episode schemes (``text_*``) read entity ids and choose among admissible commands. The original's formats are windowed pairs
-of prompt and completion, one drawn from each episode, read words and write freely, as the original did; a completion without a
-command sends ``look``. Each row took the same number of steps, of as many sequences. All play the same kitchens of the test split.
+Whole-episode schemes (``text_*``) read entity ids and choose among admissible commands. The original's formats are windowed
+pairs of prompt and completion, one drawn from each episode, read words and write freely, as the original did; a completion
+without a command sends ``look``. Each row took the same number of steps, of as many sequences. All play the
+same kitchens of the test split.
 
 Written below ``--folder``: ``formats.{csv,md,png}``; ``expectations.{csv,md}``: what the models that foretell say beside what
 happened (token F1, exact); ``surprise.png``: how surprising each observation of a lost game was (F3).
@@ -61,7 +62,9 @@ def runs(mode: study.Mode, seeds: int) -> dict[str, list[str]]:
         common += ["optimizer.lr=3e-3", "trainer.precision=bf16"]
     else:
         common += ["experiment.num_steps=4000"]
-    found = {f"formats/{name}/{s}": [*own, *common, f"experiment.seed={s}"] for name, own in SCHEMES.items() for s in range(seeds)}
+    found = {
+        f"formats/{name}/{s}": [*own, *common, f"experiment.seed={s}"] for name, own in SCHEMES.items() for s in range(seeds)
+    }
     pair = ("masking=text_hindsight", "text.labellers=[event,failure,reading]")
     for name in FORMATS[mode]:
         for s in range(seeds):
@@ -99,7 +102,7 @@ def expectations(root: Path, models: Mapping[str, Sequence[TextModel]], console:
 
 
 def surprise(root: Path, model: TextModel, games: KitchenLite, console: Console) -> None:
-    """Nats a token of each observation of the first lost game of a model, the losing step marked; of any game where all are won."""
+    """Nats a token of each observation of the first lost game, the losing step marked; of any game where all are won."""
     records = study.play(root / "formats/text_expect_act/0/played/kitchens", games, study.player(model))
     rollouts = [as_rollout(r, {"env": games.name}) for r in records]
     game = next((r for r in rollouts if r.lost), rollouts[0])

@@ -81,7 +81,9 @@ def main(
         points[f"imitation of the walkthrough, {decode}"] = _students(root, game, stories, students, decode)
     rows: list[tuple[Cell, ...]] = [(name, value, None) for name, value in points.items()]
     bars: dict[Key, Measured] = {(name, "points"): value for name, value in points.items()}
-    notes: tuple[str, ...] = (f"{game}: greatest score {opened(game, stories).max_score:g}, {COMMANDS[game]} commands at most.",)
+    notes: tuple[str, ...] = (
+        f"{game}: greatest score {opened(game, stories).max_score:g}, {COMMANDS[game]} commands at most.",
+    )
     if game == "zork":
         rows += [(c.row, None, c.value) for c in published("ttm", "zork")]
         bars |= {(c.row, "points"): Measured(c.value) for c in published("ttm", "zork")}

@@ -51,7 +51,11 @@ def test_the_pointer_can_be_added_to_published_weights(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"n_layer": 3}, r"set model\.n_layer=2"), ({"context": 32}, r"set model\.context=64"), ({"activation": "gelu"}, "gelu_new")],
+    [
+        ({"n_layer": 3}, r"set model\.n_layer=2"),
+        ({"context": 32}, r"set model\.context=64"),
+        ({"activation": "gelu"}, "gelu_new"),
+    ],
 )
 def test_another_architecture_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -17,7 +17,9 @@ from maskbench.text.tokenizer import Tokenizer
 from maskbench.training.text import TextProblem
 
 BYTES = Encoding(Tokenizer(), context=400)
-FORWARD = TextScheme("text_expect_act", ("obs",), ("next", "act"), order=("val", "obs", "exp", "sum", "len", "rew", "next", "act"))
+FORWARD = TextScheme(
+    "text_expect_act", ("obs",), ("next", "act"), order=("val", "obs", "exp", "sum", "len", "rew", "next", "act")
+)
 
 
 class Doors:

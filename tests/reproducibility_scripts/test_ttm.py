@@ -65,7 +65,12 @@ def test_values_start_from_a_model_of_the_same_size(tmp_path: Path) -> None:
     for mode in ("quick", "full"):
         found = runs("cooking", mode, tmp_path)
         one, other = (load("train", found[f"{name}/0"]).model for name in ("imitation", "values"))
-        assert (one.n_layer, one.n_embd, one.context, one.lookback) == (other.n_layer, other.n_embd, other.context, other.lookback)
+        assert (one.n_layer, one.n_embd, one.context, one.lookback) == (
+            other.n_layer,
+            other.n_embd,
+            other.context,
+            other.lookback,
+        )
 
 
 def test_other_modes_are_refused() -> None:

@@ -67,7 +67,9 @@ def tabulate(found: dict[str, list[Foretold]]) -> Table:
         read = [s.nats for s in spans if s.factor == "obs"]
         if read:
             limit = np.percentile(read, GATE)
-            notes.append(f"{name}: observations surprise by {np.mean(read):.2f} nats a token, {GATE} % by less than {limit:.2f}")
+            notes.append(
+                f"{name}: observations surprise by {np.mean(read):.2f} nats a token, {GATE} % by less than {limit:.2f}"
+            )
     return Table("Foretold and actual", ("scheme", "factor", "spans", "nats", "exact", "token F1"), tuple(rows), tuple(notes))
 
 

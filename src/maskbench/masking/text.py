@@ -36,8 +36,9 @@ class TextScheme:
 
     order:    of the factors in a step, where it is not that of ``FACTORS`` (``text_inverse`` shows what follows first).
     value:    value strategy and ``buckets`` its words; episode-wise values stand once, in front.
-    learn:    ``clean``: commands drawn at random, and what they led to, are shown and not learnt (imitation); ``executed``: whatever was done is
-              learnt, noise too (value conditioning needs that). They are two losses; a model is trained on one.
+    learn:    ``clean``: commands drawn at random, and what they led to, are shown and not learnt (imitation); ``executed``:
+              whatever was done is learnt, noise too (value conditioning needs that). They are two losses; a model is trained on
+              one.
     observations: weight of the loss on observations, the forward model on the side.
     keep:     of several labels about a step, its expectation holds ``all``, or the ``nearest`` one.
     random:   a random subset of the factors of every step moves behind the rest (infilling by permutation).
@@ -133,8 +134,8 @@ def _shuffled(factors: list[str], random: Random) -> list[str]:
 
 
 def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, random: Random) -> tuple[list[int], list[float]]:
-    """Token ids and the weight of predicting each of them. Of an episode beyond the context a window of whole steps is drawn, behind
-    the opening and the last document read before it: what play reads once it has outgrown the context."""
+    """Token ids and the weight of predicting each of them. Of an episode beyond the context a window of whole steps is drawn,
+    behind the opening and the last document read before it: what play reads once it has outgrown the context."""
     if scheme.format is not None:
         return _pair(encoding, scheme, rollout, random)
     lexicon = Lexicon(encoding.common, random) if encoding.common is not None else None

@@ -33,7 +33,9 @@ def load_gpt2(model: LanguageModel, folder: Path) -> None:
 
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
-            raise ConfigError(f"model.path={folder} lacks {name}: give a folder of GPT-2 as transformers saves it (safetensors)")
+            raise ConfigError(
+                f"model.path={folder} lacks {name}: give a folder of GPT-2 as transformers saves it (safetensors)"
+            )
     _check(model, json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
     theirs = {name.removeprefix("transformer."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
     ours = dict(model.state_dict())

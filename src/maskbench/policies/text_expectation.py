@@ -72,8 +72,8 @@ class _Piece:
 def foretell(
     model: LanguageModel, encoding: Encoding, scheme: TextScheme, rollouts: Sequence[TextRollout], longest: int = LONGEST
 ) -> list[Foretold]:
-    """Every predicted span of ``rollouts`` up to the model's context, and the surprise of every observation where the scheme learns
-    observations."""
+    """Every predicted span of ``rollouts`` up to the model's context, and the surprise of every observation where the scheme
+    learns observations."""
     found: list[Foretold] = []
     for first in range(0, len(rollouts), _ROWS):
         part = rollouts[first : first + _ROWS]

@@ -65,9 +65,9 @@ def reading(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple
 
 
 def recipe(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple[int, Label]]:
-    """After every rewarded command that carried out a line of the recipe read before: that line, behind the lines before it that
-    are about the same food, word for word, so that foretelling it is copying. ``cook`` carries out the line about its food that
-    is no way of cutting; which appliance that takes is for the player to learn."""
+    """After every rewarded command that carried out a line of the recipe read before: that line, behind the lines before it
+    that are about the same food, word for word, so that foretelling it is copying. ``cook`` carries out the line about its food
+    that is no way of cutting; which appliance that takes is for the player to learn."""
     out: list[tuple[int, Label]] = []
     lines: list[str] = []
     carried: set[int] = set()

@@ -107,8 +107,8 @@ def fit_tokenizer(kind: str, texts: Iterable[str]) -> Tokenizer:
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The byte pairs of a folder of GPT-2: ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``. Raises ConfigError where it
-    has none, MissingExtraError without the package ``tokenizers``."""
+    """The byte pairs of a folder of GPT-2: ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``. Raises ConfigError where
+    it has none, MissingExtraError without the package ``tokenizers``."""
     try:
         from tokenizers import ByteLevelBPETokenizer
     except ImportError as error:

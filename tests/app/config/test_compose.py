@@ -78,7 +78,7 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
         partners = PARTNERS.get(option, []) if group != "masking" else [f"env={world}"] if world else []
     if group in ("env", "dataset") and option in TEXT:
         partners = [*partners, *IN_WORDS]
-    if (group, option) == ("paper", "ttm/self_training"):
+    if (group, option) in (("paper", "ttm/self_training"), ("paper", "ttm/story")):
         partners = ["dataset.path=data/text/self"]
     if group == "masking" and option.startswith("text_"):
         partners = ["env=kitchen_lite", "text.kitchen=1"]
