@@ -150,17 +150,17 @@ def load_text_model(run_dir: str, which: str = "best", device: torch.device | st
 
 
 def make_text_policy(model: TextModel, policy: PolicyConfig, recipe: bool) -> Policy:
-    """All games in one batch; with a meta-policy, noise or a guard around it, one player a game."""
-    decoding = Decoding(
-        policy.decode, policy.rank, policy.temperature, policy.condition, policy.value, policy.kappa, policy.filter
-    )
+    """All games in one batch; with a meta-policy, noise or a guard of free text around it, one player a game."""
+    together = policy.meta == "fixed" and policy.memory == "none" and not policy.epsilon
+    guard = policy.loop_guard if together and policy.decode in ("admissible", "trie") else None
+    asked = (policy.decode, policy.rank, policy.temperature, policy.condition, policy.value, policy.kappa, policy.filter)
+    decoding = Decoding(*asked, guard)
     if model.scheme.format is not None:
         form = get_format(model.scheme.format)
         complete = LocalCompletion(model.network, model.encoding, policy.temperature)
         return AgentPolicy(lambda: wrapped(PromptedAgent(complete, form), policy, recipe))
     parts = (model.network, model.encoding, model.scheme, decoding)
-    plain = policy.meta == "fixed" and policy.memory == "none" and not policy.epsilon and policy.loop_guard is None
-    if plain:
+    if together and guard == policy.loop_guard:
         return TextModelPolicy(*parts)
     return AgentPolicy(lambda: wrapped(TextModelAgent(*parts), policy, recipe))
 

@@ -9,6 +9,7 @@ Only new tokens are read; all live games are read in one batch; all admissible c
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -54,6 +55,7 @@ class Decoding:
     condition:   which value is asked for: the ``highest``, a ``fixed`` one (``value``, a bucket from 0), or one drawn from the
                  model's own expectation times ``exp(kappa * bucket)`` (``tilt``), among those more probable than 0.02.
     filter:      ``gata`` leaves out ``look`` and ``examine``, but for the cookbook.
+    loop_guard:  admissible commands given this often at the same observation are no longer among the choices; None = never.
     """
 
     decode: Decode = "admissible"
@@ -63,6 +65,7 @@ class Decoding:
     value: int = 9
     kappa: float = 5.0
     filter: Filter = "gata"
+    loop_guard: int | None = None
 
     def __post_init__(self) -> None:
         for name, valid in (
@@ -86,6 +89,7 @@ class _Game:
     observed: tuple[int, int] = (0, 0)
     answered: bool = True
     own: dict[str, str] = field(default_factory=dict)
+    given: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class TextReader:
@@ -265,18 +269,29 @@ class TextReader:
         """One command for each slot, whose observation was read; it is noted as sent."""
         decode, temperature = self.decoding.decode, self.decoding.temperature
         if decode in ("admissible", "trie"):
-            found = [choices(step, self.decoding.filter) for step in steps]
+            found = [self._choices(slot, step) for slot, step in zip(slots, steps, strict=True)]
             decisions = []
             for slot, commands, values in zip(slots, found, self.scores(slots, found), strict=True):
                 hot = max(temperature, 1.0) if decode == "trie" else temperature
                 best = _draw(torch.tensor(values), hot, self.games[slot].random)
                 decisions.append(self._decision(slot, commands[best], values[best]))
+            for slot, step, decision in zip(slots, steps, decisions, strict=True):
+                self.games[slot].given[step.obs, decision.command] += 1
         else:
             hot = 0.0 if decode == "greedy" else temperature or 1.0
             decisions = [self._decision(slot, command, logp) for slot, command, logp in self.draft(slots, hot)]
         for slot, decision in zip(slots, decisions, strict=True):
             self.answer(slot, decision.command)
         return decisions
+
+    def _choices(self, slot: int, step: TextStep) -> Sequence[str]:
+        """What may be chosen: beyond the filter only where the guard leaves nothing else."""
+        found, guard, given = choices(step, self.decoding.filter), self.decoding.loop_guard, self.games[slot].given
+        if guard is None:
+            return found
+        return next(
+            (f for f in ([c for c in s if given[step.obs, c] < guard] for s in (found, step.admissible or ())) if f), found
+        )
 
     def draft(self, slots: Sequence[int], temperature: float) -> list[tuple[int, str, float]]:
         """Free commands, which leave no trace: the cache forgets them again."""
