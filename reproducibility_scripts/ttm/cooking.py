@@ -1,124 +1,129 @@
-"""Cooking games of levels 1 and 2: normalised score on games never met, beside GATA; and what asking for a value achieves.
+"""Cooking games: normalised score on games never met, beside GATA; and what asking for a value achieves.
 
-    python reproducibility_scripts/ttm/cooking.py quick   # one seed, kitchens alone, minutes on two cores
-    python reproducibility_scripts/ttm/cooking.py full    # three seeds, preset s, five times the steps
+    python reproducibility_scripts/ttm/cooking.py quick   # levels 1 and 2, two seeds, kitchens alone
+    python reproducibility_scripts/ttm/cooking.py full    # levels 1 to 4, three seeds, preset s, ten times the steps
 
-A model a level learns to imitate the teacher in fresh games of ``kitchen_lite``; another one learns whatever was done in games,
-many of them not won, behind the share of points of each, and is asked for several. They play 20 validation and 20 test games of
-TextWorld per level (made at first use), 50 commands at most, chosen among the admissible ones without ``look`` and ``examine``
-(GATA's filter), with a loop guard, and with entity ids for names (a handicap).
+One model learns to imitate the teacher in fresh games of ``kitchen_lite``; another one learns whatever was done in games, many
+of them not won, behind the share of points of each, and is asked for several. They play TextWorld games (made at first use): 20
+of the validation and 20 of the test split, and 30 further test games; 50 commands at most, chosen among the admissible ones
+without ``look`` and ``examine`` (GATA's filter), with a loop guard, and with entity ids for names (a handicap).
 
-GATA's figures (arXiv:2002.09127, Table 2, Tr-DQN on text, GATA with observation generation, 100 training games) are recalled,
-not checked against the paper; GATA trains on 100 TextWorld games with rewards, this model on none.
+GATA's figures (arXiv:2002.09127, Table 2, 100 training games) are recalled, not checked against the paper; GATA trains on 100
+TextWorld games with rewards, this model on none.
 
-Written below ``--folder``: ``cooking.{csv,md}``, ``values.{csv,md}``. Run it again to go on after an interruption.
+Written below ``--folder``: ``cooking.{csv,md,png}``, ``values.{csv,md,png}``. Run it again to go on after an interruption.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
+import ttm_study as study
 import typer
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from maskbench.app.campaign import Campaign
-from maskbench.app.config.schema import PolicyConfig
-from maskbench.app.text_train import TextModel, load_text_model, make_text_policy
-from maskbench.envs.text.cooking import Cooking
-from maskbench.errors import ConfigError
-from maskbench.policies.text_agents import AgentPolicy
-from maskbench.policies.text_baselines import RandomAdmissible
+from maskbench.app.text_train import TextModel
+from maskbench.reports.behaviour import swept
+from maskbench.reports.claims import published
+from maskbench.reports.comparison import Key
+from maskbench.reports.figures import grouped_bars
 from maskbench.reports.tables import Cell, Measured, Table
-from maskbench.rollout.metrics import bootstrap_mean
-from maskbench.rollout.plan import EpisodePlan
-from maskbench.rollout.runner import PolicyFactory, RolloutRunner
 
-LEVELS = (1, 2)
-#: Normalised scores on test games: Tr-DQN on text, GATA (observation generation).
-PUBLISHED = {1: (0.625, 0.662), 2: (0.32, 0.36)}
-#: More than ``quick``: preset s, five times the steps.
-FULL = ("model=text_gpt_s", "model.dropout=0.0", "experiment.num_steps=2000")
+SPLITS = ("valid", "test", "fresh")
+LEVELS: Mapping[study.Mode, tuple[int, ...]] = {"quick": (1, 2), "full": (1, 2, 3, 4)}
+SEEDS: Mapping[study.Mode, int] = {"quick": 2, "full": 3}
+#: More than the presets: preset s, all levels, ten times the steps.
+FULL = (
+    *("model=text_gpt_s", "model.dropout=0.0", "model.context=2048", "experiment.num_steps=8000"),
+    *("text.kitchen_levels=[1,2,3,4]", "text.horizon=45"),
+)
 #: Buckets asked for in the second table.
 ASKED = (0, 2, 5, 7, 9)
+#: Level of the second table.
+VALUED = 2
 
 
-def scores(factory: PolicyFactory, level: int, split: str, commands: int, folder: str) -> np.ndarray:
-    """Normalised score of each of the 20 games of a split."""
-    games = Cooking(level, split=split, horizon=commands, folder=folder)  # type: ignore[arg-type]
-    games.prepare()
-    plan = EpisodePlan.build(20, 0, worlds=games.worlds)
-    records = RolloutRunner(games, factory, 1, 20, progress=False).run(plan)
-    return np.array([r.episode_return / games.max_score for r in records])
+def runs(mode: study.Mode, seeds: int, root: Path) -> dict[str, list[str]]:
+    """Overrides by name, ``<model>/<seed>``; value models go on from imitating ones."""
+    more = FULL if mode == "full" else ()
+    found = {}
+    for s in range(seeds):
+        found[f"imitation/{s}"] = ["paper=ttm/cooking_quick", f"experiment.seed={s}", *more]
+        start = f"model.load_dir={root / f'imitation/{s}'}"
+        found[f"values/{s}"] = ["paper=ttm/values_quick", start, f"experiment.seed={s}", *more]
+    return found
 
 
-def player(model: TextModel, **asked: object) -> PolicyFactory:
-    return partial(make_text_policy, model, replace(PolicyConfig(), **asked), True)  # type: ignore[arg-type]
+def levels(root: Path, models: Sequence[TextModel], mode: study.Mode, games: str, console: Console) -> None:
+    """Levels and splits by agents, with GATA's columns."""
+    rows: list[tuple[Cell, ...]] = []
+    bars: dict[Key, Measured] = {}
+    claims = {(c.row, c.column): c.value for c in published("ttm", "cooking")}
+    for level in LEVELS[mode]:
+        for split in SPLITS:
+            there = study.cooking(level, split, games)
+            played = [
+                study.play(root / f"imitation/{s}/played/level_{level}_{split}", there, study.player(m, loop_guard=2))
+                for s, m in enumerate(models)
+            ]
+            seeds = [study.scores(records, there) for records in played]
+            random = study.scores(study.play(root / f"chance/level_{level}_{split}", there, study.chance), there)
+            ours, theirs = study.mean(seeds), study.mean([random])
+            each = " ".join(f"{values.mean():.2f}" for values in seeds)
+            gata = [claims[name, f"level {level}"] for name in ("Tr-DQN (text)", "GATA, observation generation")]
+            rows.append((level, split, ours, each, study.won(played), theirs, *gata))
+            bars[f"maskbench, {split}", f"level {level}"] = ours
+            bars[f"random, {split}", f"level {level}"] = theirs
+        bars |= {(row, column): Measured(v) for (row, column), v in claims.items() if column == f"level {level}"}
+    columns = ("level", "split", "maskbench", "seeds", "won", "random admissible", "Tr-DQN", "GATA")
+    notes = ("fresh: 30 further test games. Tr-DQN and GATA: test games, recalled.",)
+    table = Table(f"Cooking: normalised score, {len(models)} seeds", columns, tuple(rows), notes)
+    figure = grouped_bars("Cooking games: normalised score", bars, unit="points / greatest score")
+    study.publish(root, "cooking", table, console, figure)
 
 
-def measured(values: np.ndarray) -> Measured:
-    found = bootstrap_mean(values)
-    return Measured(found.value, found.low, found.high)
+def conditioning(root: Path, models: Sequence[TextModel], games: str, console: Console) -> None:
+    """Requested against achieved, over validation and test games."""
+    achieved: dict[float, Measured] = {}
+    found: dict[int, list[np.ndarray]] = {}
+    for value in ASKED:
+        asked = {"condition": "fixed", "value": value, "loop_guard": 2}
+        for split in ("valid", "test"):
+            there = study.cooking(VALUED, split, games)
+            for s, model in enumerate(models):
+                kept = root / f"values/{s}/played/asked_{value}_{split}"
+                found.setdefault(value, []).append(study.scores(study.play(kept, there, study.player(model, **asked)), there))
+        achieved[value] = study.mean([np.concatenate(found[value][s :: len(models)]) for s in range(len(models))])
+    order = spearmanr(ASKED, [achieved[v].value for v in ASKED]).statistic
+    gap = achieved[ASKED[-1]].value - achieved[ASKED[0]].value
+    notes = (f"highest - lowest: {gap:.2f}; rank correlation of asked and achieved: {order:.2f}",)
+    rows = tuple(
+        (v, achieved[v], " ".join(f"{np.concatenate(found[v][s :: len(models)]).mean():.2f}" for s in range(len(models))))
+        for v in ASKED
+    )
+    table = Table(f"Level {VALUED}: asked for bucket, achieved score", ("bucket", "score", "seeds"), rows, notes)
+    figure = swept(
+        f"Level {VALUED}: requested and achieved", {"": achieved}, x_label="bucket asked for", y_label="normalised score"
+    )
+    study.publish(root, "values", table, console, figure)
 
 
 def main(
-    mode: Annotated[str, typer.Argument(help="quick | full")] = "quick",
-    folder: Annotated[Path | None, typer.Option(help="where runs and results go")] = None,
-    games: Annotated[str, typer.Option(help="where TextWorld games lie")] = "data/generated/cooking",
-    seeds: Annotated[int | None, typer.Option(help="seeds 0, 1, ...; 1 in quick, 3 in full")] = None,
-    workers: Annotated[int, typer.Option(help="runs at the same time, one core each")] = 2,
+    mode: study.ModeArgument = "quick",
+    folder: study.Folder = study.RUNS,
+    games: study.Games = study.GAMES,
+    seeds: study.Seeds = None,
+    workers: study.Workers = 2,
 ) -> None:
-    """Trains what is missing, then plays and tabulates."""
-    if mode not in ("quick", "full"):
-        raise ConfigError(f"mode is quick or full; found '{mode}'")
-    root, console = folder or Path(f"train_runs/ttm/cooking_{mode}"), Console(stderr=True)
-    count = seeds or (1 if mode == "quick" else 3)
-    more = FULL if mode == "full" else ()
-    lines: dict[str, tuple[str, ...]] = {}
-    for seed in range(count):
-        own = (f"experiment.seed={seed}", *more)
-        for level in LEVELS:
-            where = (f"env=cooking_level_{level}", f"text.kitchen_levels=[{level}]")
-            lines[f"level_{level}/{seed}"] = ("paper=ttm/cooking_quick", *where, *own)
-        lines[f"values/{seed}"] = ("paper=ttm/values_quick", *own)
-    Campaign(root, lines, workers).run(console)
-    models = {name: load_text_model(str(root / name)) for name in lines}
-    commands = 50
-    rows: list[tuple[Cell, ...]] = []
-    for level in LEVELS:
-        for split in ("valid", "test"):
-            ours = np.concatenate(
-                [
-                    scores(player(models[f"level_{level}/{s}"], loop_guard=2), level, split, commands, games)
-                    for s in range(count)
-                ]
-            )
-            chance = scores(partial(AgentPolicy, RandomAdmissible), level, split, commands, games)
-            won = float((ours > 1 - 1e-6).mean())
-            rows.append((level, split, measured(ours), won, measured(chance), *PUBLISHED[level]))
-    columns = ("level", "split", "maskbench", "won", "random admissible", "Tr-DQN", "GATA")
-    table = Table(f"Normalised score, seeds: {count}", columns, tuple(rows), ("Tr-DQN and GATA: recalled, test games",))
-    asked_rows: list[tuple[Cell, ...]] = []
-    means = []
-    for value in ASKED:
-        found = np.concatenate(
-            [
-                scores(player(models[f"values/{s}"], condition="fixed", value=value), 2, split, commands, games)
-                for s in range(count)
-                for split in ("valid", "test")
-            ]
-        )
-        means.append(float(found.mean()))
-        asked_rows.append((value, measured(found)))
-    order = f"rank correlation of asked and achieved: {spearmanr(ASKED, means).statistic:.2f}"
-    values = Table("Level 2: asked for bucket, achieved score", ("bucket", "score"), tuple(asked_rows), (order,))
-    for name, content in (("cooking", table), ("values", values)):
-        content.save(root / name)
-    console.print(table.to_rich(), values.to_rich())
+    """Trains what is missing, then plays, tabulates and draws."""
+    how, console = study.checked(mode), Console(stderr=True)
+    root = folder / how
+    models = study.train(root, runs(how, seeds or SEEDS[how], root), workers, console)
+    levels(root, models["imitation"], how, games, console)
+    conditioning(root, models["values"], games, console)
 
 
 if __name__ == "__main__":

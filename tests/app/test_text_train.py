@@ -1,5 +1,6 @@
 """Text games go through train.py and run_on_env.py like everything else."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from maskbench.app.config.compose import load
 from maskbench.app.config.decode import KeyMistake
+from maskbench.app.text_eval import run_text_eval
 from maskbench.app.text_stream import Kitchens, Mixed, Stored, by_game
 from maskbench.app.text_train import load_text_model, run_text_training
 from maskbench.errors import ConfigError, DataError
@@ -51,7 +53,7 @@ def test_every_scheme_composes(scheme: str) -> None:
     assert config.masking.train.name == scheme
 
 
-@pytest.mark.parametrize("paper", ["cooking_quick", "values_quick", "self_training"])
+@pytest.mark.parametrize("paper", ["cooking_quick", "values_quick", "self_training", "story"])
 def test_papers_compose(paper: str) -> None:
     assert load("train", [f"paper=ttm/{paper}", "dataset.path=data/text/self"]).env.text
 
@@ -118,3 +120,18 @@ def test_rollouts_that_are_not_admitted_are_named(tmp_path: Path, few: None) -> 
 def test_loading_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not the folder of a run"):
         load_text_model(str(tmp_path))
+
+
+def test_eval_says_what_a_run_foretells_and_what_happened(tmp_path: Path, few: None) -> None:
+    line = [*TINY, "masking=text_hindsight", "masking.train.given=[obs]", "masking.train.predict=[exp,act]"]
+    run_text_training(load("train", [*line, "text.labellers=[recipe]"]), tmp_path / "run")
+    total = run_text_eval(load("eval", [f"model.load_dir={tmp_path / 'run'}"]), tmp_path / "eval")
+    with (tmp_path / "eval/evaluation/expectations.csv").open() as file:
+        rows = {row["factor"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"exp", "act"}
+    assert all(0 <= float(row["token F1"]) <= 1 for row in rows.values())
+    spans = [json.loads(x) for x in (tmp_path / "eval/evaluation/foretold.jsonl").read_text().splitlines()]
+    assert {"inventory", "examine cookbook"} <= {s["actual"] for s in spans if s["factor"] == "act"}
+    own = [s["nats"] for s in spans if s["factor"] != "obs"]
+    assert total == pytest.approx(sum(own) / len(own))
+    assert (tmp_path / "eval/report.html").is_file()

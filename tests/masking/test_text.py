@@ -1,5 +1,6 @@
 """Text schemes say which spans carry the loss: nothing else does, and noise does not where it is not to be learnt."""
 
+import re
 from dataclasses import replace
 from random import Random
 
@@ -53,7 +54,8 @@ def test_value_conditioning_learns_what_was_done_behind_the_value() -> None:
 def test_hindsight_foretells_summarises_and_acts() -> None:
     scheme = TextScheme("text_hindsight", ("obs", "val"), ("exp", "sum", "len", "rew", "act"))
     assert learnt(scheme)[:5] == [("exp", "I took it"), ("sum", ""), ("len", ""), ("rew", ""), ("act", "take red apple")]
-    assert learnt(scheme)[5:9] == [("exp", ""), ("sum", "I took it"), ("len", "1"), ("rew", "1")]
+    assert learnt(scheme)[5:8] == [("sum", "I took it"), ("len", "1"), ("rew", "1")]  # nothing is foretold of a random command
+    assert learnt(replace(scheme, learn="executed"))[5:7] == [("exp", ""), ("sum", "I took it")]
 
 
 def test_orders_put_what_follows_before_or_behind_the_command() -> None:
@@ -109,3 +111,23 @@ def test_batches_are_a_pure_function_of_the_step() -> None:
         one.batch(step)
     torch.testing.assert_close(one.batch(9)[0], other.batch(9)[0])
     assert one.batch(9)[0].shape[0] == 2
+
+
+def test_of_episodes_beyond_the_context_windows_are_drawn_that_reach_every_step() -> None:
+    recipe = "Recipe #1: Ingredients: a leek."
+    played = [TextStepRecord(f"room {i}" if i != 2 else recipe, f"go {i}") for i in range(30)]
+    rollout = TextRollout("kitchen_lite", (*played, TextStepRecord("The end.", "")), score=1.0, max_score=1.0)
+    small = Encoding(Tokenizer(), context=120)
+    scheme = TextScheme("text_rc", ("obs", "val"))
+    marks = small.tokenizer.specials
+    seen: set[str] = set()
+    for seed in range(60):
+        ids, weights = sequence(small, scheme, rollout, Random(seed))
+        assert len(ids) == len(weights) <= 120
+        text = small.tokenizer.decode(ids)
+        assert text.startswith("<val><v9>")
+        first = int(re.findall(r"<act>go (\d+)", text)[0])
+        assert (ids[2] == marks["<doc>"]) == (first > 2)
+        assert sum(w for w, i in zip(weights, ids, strict=True) if i == marks["<doc>"]) == 0
+        seen.update(re.findall(r"<act>(go \d+)<eos>", text))
+    assert seen == {f"go {i}" for i in range(30)}

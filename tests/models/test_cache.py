@@ -12,9 +12,9 @@ from maskbench.models.transformer import Transformer, initialise
 TINY = {"n_layer": 2, "n_head": 2, "n_embd": 16, "context": 64, "dropout": 0.0}
 
 
-def model(copying: bool = True) -> LanguageModel:
+def model(copying: bool = True, lookback: int = 3) -> LanguageModel:
     torch.manual_seed(0)
-    made = LanguageModel(50, **TINY, copying=copying).eval()  # type: ignore[arg-type]
+    made = LanguageModel(50, **TINY, copying=copying, lookback=lookback).eval()  # type: ignore[arg-type]
     for p in made.parameters():
         torch.nn.init.normal_(p, 0.0, 0.3)
     return made
@@ -32,9 +32,9 @@ def at_once(language: LanguageModel, tokens: list[int]) -> torch.Tensor:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("copying", [True, False])
-def test_cached_log_probabilities_are_those_of_one_pass_for_rows_of_any_length(copying: bool) -> None:
-    language = model(copying)
+@pytest.mark.parametrize(("copying", "lookback"), [(True, 1), (True, 3), (False, 1)])
+def test_cached_log_probabilities_are_those_of_one_pass_for_rows_of_any_length(copying: bool, lookback: int) -> None:
+    language = model(copying, lookback)
     lengths = torch.tensor([13, 5, 20])
     tokens = torch.randint(0, 50, (3, 20))
     whole = [at_once(language, row[:n]) for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
@@ -58,9 +58,9 @@ def test_cached_log_probabilities_are_those_of_one_pass_for_rows_of_any_length(c
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("copying", [True, False])
-def test_a_tree_scores_each_continuation_as_if_it_stood_alone(copying: bool) -> None:
-    language = model(copying)
+@pytest.mark.parametrize(("copying", "lookback"), [(True, 1), (True, 3), (False, 1)])
+def test_a_tree_scores_each_continuation_as_if_it_stood_alone(copying: bool, lookback: int) -> None:
+    language = model(copying, lookback)
     prefixes = [[3, 4, 5], [6, 7, 8, 9, 10]]
     continuations = [[[1, 2, 3], [1, 2], [1, 4, 4], [9]], [[1], [2, 2, 2, 2]]]
     reading, rows = Reading(language), torch.tensor([0, 1])

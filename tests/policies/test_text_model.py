@@ -67,6 +67,18 @@ def test_free_text_plays_alone_as_in_a_batch(decode: str) -> None:
     assert together == alone
 
 
+def test_a_guarded_model_gives_no_command_more_often_than_it_may_at_one_observation() -> None:
+    reader = TextReader(model(), ENCODING, SCHEME, Decoding(loop_guard=2))
+    step = TextStep("A room.", 0.0, 1.0, 0.0, False, False, False, ("look", "pull", "push"), None, None, None)
+    reader.begin(0, 0)
+    given = []
+    for _ in range(6):
+        reader.observe([0], [step])
+        given.append(reader.choose([0], [step])[0].command)
+    assert sorted(given[:4]) == ["pull", "pull", "push", "push"]
+    assert given[4:] == ["look", "look"]  # the filter gives way before the guard
+
+
 def test_scores_are_those_of_reading_everything_anew() -> None:
     network = model()
     reader, game = TextReader(network, ENCODING, SCHEME, Decoding()), KitchenLite(level=1).game()

@@ -142,7 +142,30 @@ def test_events_failures_readings_and_outcomes_are_labelled() -> None:
     assert label(made) == made
     with pytest.raises(ConfigError, match="event"):
         label(made, ["events"])
-    assert set(LABELLERS) == {"event", "failure", "reading", "outcome"}
+    assert set(LABELLERS) == {"event", "failure", "reading", "recipe", "outcome"}
+
+
+COOKBOOK = "Recipe #1\nIngredients:\n  red apple\n\nDirections:\n  dice the red apple\n  roast the red apple\n  prepare meal\n"
+
+
+def test_the_line_of_the_recipe_that_a_rewarded_command_carried_out_is_its_label() -> None:
+    played = [
+        ("You see a table.", "examine cookbook", 0.0),
+        (COOKBOOK, "take red apple from counter", 1.0),
+        ("Taken.", "chop block of cheese with knife", 0.0),
+        ("You chop it.", "dice red apple with knife", 1.0),
+        ("You dice it.", "cook red apple with oven", 1.0),
+        ("You roasted it.", "prepare meal", 1.0),
+        ("You prepare the meal.", "eat meal", 1.0),
+        ("The end.", "", 0.0),
+    ]
+    rollout = TextRollout("cooking_level_2", tuple(TextStepRecord(o, c, reward=r) for o, c, r in played))
+    made = label(rollout, ["recipe"])
+    found = {t: x.summary for t, s in enumerate(made.steps) for x in s.labels}
+    both = "dice the red apple\n  roast the red apple"
+    assert found == {4: "dice the red apple", 5: both, 6: f"{both}\n  prepare meal"}
+    assert Hindsight(made.visible).future(4).expectation == both
+    assert label(made, ["recipe"]) == made
 
 
 def test_a_models_labels_are_kept_where_the_game_agrees() -> None:

@@ -22,8 +22,13 @@ from maskbench.policies.queries import QUERIES
 def run(config: EvalConfig, run_dir: Path) -> float | None:
     """Prints and writes every task's loss with its interval and floor, for each seed of the run; returns the sum of the totals.
 
-    With ``config.query`` the loss of that task alone, and rollouts under it beside reference policies where it can be acted by.
+    Of a text run: what it foretells, and what happened. With ``config.query`` the loss of that task alone, and rollouts
+    under it beside reference policies where it can be acted by.
     """
+    if config.env.text:
+        from maskbench.app.text_eval import run_text_eval
+
+        return run_text_eval(config, run_dir)
     return for_each_seed(config, run_dir, _run_once)
 
 

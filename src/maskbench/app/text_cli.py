@@ -53,7 +53,9 @@ def import_legacy_command(
 @text_app.command("label")
 def label_command(
     path: Annotated[Path, typer.Argument(help="rollouts: a file, or a folder of them")],
-    labellers: Annotated[str, typer.Option("--labellers", help="of event,failure,reading,outcome; empty takes all")] = "",
+    labellers: Annotated[
+        str, typer.Option("--labellers", help="of event,failure,reading,recipe,outcome; empty takes all")
+    ] = "",
 ) -> None:
     """Hindsight labels read off the games, written into the rollouts."""
     from maskbench.app.text_commands import label_rollouts

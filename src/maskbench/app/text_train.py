@@ -19,6 +19,7 @@ from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.runs import saved_config
 from maskbench.app.config.schema import PolicyConfig, RolloutConfig, TrainConfig
 from maskbench.app.config.schema_masking import Masking, Mixture
+from maskbench.app.config.schema_model import LanguageModel as LanguageNode
 from maskbench.app.experiment import pick_device
 from maskbench.app.text_players import has_recipe, with_what_it_needs, wrapped
 from maskbench.app.text_rollout import play_text
@@ -34,7 +35,7 @@ from maskbench.text.encoding import Encoding
 from maskbench.text.formats import get_format
 from maskbench.text.lexicon import Lexicon, common_names
 from maskbench.text.rollout import TextRollout
-from maskbench.text.tokenizer import fit_tokenizer
+from maskbench.text.tokenizer import fit_tokenizer, read_tokenizer
 from maskbench.text.values import buckets, step_values
 from maskbench.training import checkpoint
 from maskbench.training.loggers import build_loggers
@@ -69,11 +70,13 @@ def run_text_training(config: TrainConfig, run_dir: Path) -> float | None:
     source, validation = build_source(config)
     schemes = build_schemes(config.masking)
     start = config.model.load_dir
+    node = config.model
     if start is None:
         encoding = fit_encoding(config, source, schemes[0][1])
     else:
-        encoding = load_text_model(start, config.model.which).encoding
-    network: LanguageModel = instantiate(config.model, vocab_size=encoding.tokenizer.vocab_size)
+        encoding = load_text_model(start, node.which).encoding
+        node = replace(node, path=None)  # type: ignore[call-arg]
+    network: LanguageModel = instantiate(node, vocab_size=encoding.tokenizer.vocab_size)
     if start is not None and not (config.resume is not None and checkpoint.exists(run_dir)):
         checkpoint.load_weights(network, start, config.model.which)
     network.train()
@@ -117,8 +120,10 @@ def fit_encoding(config: TrainConfig, source: TextSource, scheme: TextScheme) ->
     values: list[float] = []
     if text.bucket.startswith("quantile"):
         values = [v for r in rollouts for v in step_values(r, scheme.value) if v is not None]
-    tokenizer = fit_tokenizer(text.tokenizer, _texts(rollouts, common))
-    return Encoding(tokenizer, buckets(text.bucket, values), common, getattr(config.model, "context"))  # noqa: B009
+    model: LanguageNode = config.model  # type: ignore[assignment]
+    published = model.path is not None
+    tokenizer = read_tokenizer(Path(model.path or "")) if published else fit_tokenizer(text.tokenizer, _texts(rollouts, common))
+    return Encoding(tokenizer, buckets(text.bucket, values), common, model.context)
 
 
 def _texts(rollouts: Sequence[TextRollout], common: frozenset[str] | None) -> Iterator[str]:
@@ -137,24 +142,25 @@ def load_text_model(run_dir: str, which: str = "best", device: torch.device | st
     config: TrainConfig = decode(TrainConfig, OmegaConf.to_container(node, resolve=True))
     state = checkpoint.load_trainer_state(Path(run_dir), which)  # type: ignore[arg-type]
     encoding = Encoding.from_json(state["extra"]["encoding"])
-    network: LanguageModel = instantiate(config.model, vocab_size=encoding.tokenizer.vocab_size)
+    node = replace(config.model, path=None)  # type: ignore[call-arg]  # weights are the run's own
+    network: LanguageModel = instantiate(node, vocab_size=encoding.tokenizer.vocab_size)
     network.load_state_dict(checkpoint.load_model(run_dir, which), strict=True)  # type: ignore[arg-type]
     network.to(device).eval()
     return TextModel(config, network, encoding, build_schemes(config.masking))
 
 
 def make_text_policy(model: TextModel, policy: PolicyConfig, recipe: bool) -> Policy:
-    """All games in one batch; with a meta-policy, noise or a guard around it, one player a game."""
-    decoding = Decoding(
-        policy.decode, policy.rank, policy.temperature, policy.condition, policy.value, policy.kappa, policy.filter
-    )
+    """All games in one batch; with a meta-policy, noise or a guard of free text around it, one player a game."""
+    together = policy.meta == "fixed" and policy.memory == "none" and not policy.epsilon
+    guard = policy.loop_guard if together and policy.decode in ("admissible", "trie") else None
+    asked = (policy.decode, policy.rank, policy.temperature, policy.condition, policy.value, policy.kappa, policy.filter)
+    decoding = Decoding(*asked, guard)
     if model.scheme.format is not None:
         form = get_format(model.scheme.format)
         complete = LocalCompletion(model.network, model.encoding, policy.temperature)
         return AgentPolicy(lambda: wrapped(PromptedAgent(complete, form), policy, recipe))
     parts = (model.network, model.encoding, model.scheme, decoding)
-    plain = policy.meta == "fixed" and policy.memory == "none" and not policy.epsilon and policy.loop_guard is None
-    if plain:
+    if together and guard == policy.loop_guard:
         return TextModelPolicy(*parts)
     return AgentPolicy(lambda: wrapped(TextModelAgent(*parts), policy, recipe))
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from maskbench.errors import ConfigError, did_you_mean
 from maskbench.text.admission import Admission
+from maskbench.text.context import is_document
 from maskbench.text.encoding import Encoding
 from maskbench.text.examples import Job, pairs
 from maskbench.text.formats import get_format
@@ -35,8 +36,9 @@ class TextScheme:
 
     order:    of the factors in a step, where it is not that of ``FACTORS`` (``text_inverse`` shows what follows first).
     value:    value strategy and ``buckets`` its words; episode-wise values stand once, in front.
-    learn:    ``clean``: commands drawn at random are shown and not learnt (imitation); ``executed``: whatever was done is
-              learnt, noise too (value conditioning needs that). They are two losses; a model is trained on one.
+    learn:    ``clean``: commands drawn at random, and what they led to, are shown and not learnt (imitation); ``executed``:
+              whatever was done is learnt, noise too (value conditioning needs that). They are two losses; a model is trained on
+              one.
     observations: weight of the loss on observations, the forward model on the side.
     keep:     of several labels about a step, its expectation holds ``all``, or the ``nearest`` one.
     random:   a random subset of the factors of every step moves behind the rest (infilling by permutation).
@@ -96,6 +98,7 @@ def pieces(scheme: TextScheme, rollout: TextRollout, buckets: Buckets = TEN, ran
     hindsight = Hindsight(steps, Relabelling(keep=scheme.keep)) if {"exp", "sum", "len", "rew"} & scheme.uses else None
     values = step_values(rollout, scheme.value) if "val" in scheme.uses else [None] * len(steps)
     whole = scheme.value in EPISODE_WISE
+    aimed = ("exp", "act") if scheme.learn == "clean" else ()
     if scheme.goal:
         yield Piece(Span("goal", rollout.goal), 0.0, False, -1)
     if "val" in scheme.uses and whole and steps:
@@ -115,8 +118,7 @@ def pieces(scheme: TextScheme, rollout: TextRollout, buckets: Buckets = TEN, ran
         for factor in factors:
             if (factor == "val" and whole) or (factor == "next" and last) or (factor == "act" and not step.command):
                 continue
-            noisy = factor == "act" and step.noise and scheme.learn == "clean"
-            yield _piece(scheme, factor, texts[factor], t, quiet=noisy)
+            yield _piece(scheme, factor, texts[factor], t, quiet=step.noise and factor in aimed)
 
 
 def _piece(scheme: TextScheme, factor: str, text: str, step: int, quiet: bool = False) -> Piece:
@@ -132,28 +134,54 @@ def _shuffled(factors: list[str], random: Random) -> list[str]:
 
 
 def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, random: Random) -> tuple[list[int], list[float]]:
-    """Token ids and the weight of predicting each of them, cut to the context from the front, the opening kept."""
+    """Token ids and the weight of predicting each of them. Of an episode beyond the context a window of whole steps is drawn,
+    behind the opening and the last document read before it: what play reads once it has outgrown the context."""
     if scheme.format is not None:
         return _pair(encoding, scheme, rollout, random)
-    ids: list[int] = []
-    weights: list[float] = []
     lexicon = Lexicon(encoding.common, random) if encoding.common is not None else None
     steps, met = rollout.visible, -1
     special, end = encoding.tokenizer.specials, encoding.tokenizer.specials[END]
+    blocks: list[Block] = [([], []) for _ in range(len(steps) + 1)]  # the opening, then a step each
     for piece in pieces(scheme, rollout, encoding.buckets, random):
         if lexicon is not None and piece.step > met:
             met = piece.step
             lexicon.meet(steps[met].obs, steps[met].admissible or ())  # never the answer, which play does not know
         text = lexicon.hide(piece.span.text) if lexicon is not None else piece.span.text
         body = encoding.tokenizer.encode(text)
-        ids.append(special[f"<{piece.span.tag}>"])
-        ids += body
-        weights.append(0.0)
-        weights += [piece.weight] * len(body)
-        if piece.closed:
-            ids.append(end)
-            weights.append(piece.weight)
+        ids, weights = blocks[piece.step + 1]
+        ids += [special[f"<{piece.span.tag}>"], *body, *[end] * piece.closed]
+        weights += [0.0, *[piece.weight] * (len(body) + piece.closed)]
+    if sum(len(ids) for ids, _ in blocks) > encoding.context:
+        blocks = _window(encoding, blocks, _documents(encoding, rollout, lexicon), random)
+    ids, weights = ([x for block in blocks for x in block[side]] for side in (0, 1))
     return ids[: encoding.context], weights[: encoding.context]
+
+
+Block = tuple[list[int], list[float]]
+
+
+def _documents(encoding: Encoding, rollout: TextRollout, lexicon: Lexicon | None) -> list[Block]:
+    """For each step the last document read before it as a block without a loss; empty where there was none."""
+    found: list[Block] = []
+    last: Block = ([], [])
+    for step in rollout.visible:
+        found.append(last)
+        if is_document(step.obs):
+            text = lexicon.hide(step.obs) if lexicon is not None else step.obs
+            ids = [encoding.tokenizer.specials["<doc>"], *encoding.tokenizer.encode(text)]
+            last = ids, [0.0] * len(ids)
+    return found
+
+
+def _window(encoding: Encoding, blocks: list[Block], documents: list[Block], random: Random) -> list[Block]:
+    """The opening, the document and the steps from a random one on, of which the last that is drawn lets the end be seen."""
+    room = encoding.context - len(blocks[0][0])
+    latest, rest = len(documents) - 1, len(blocks[-1][0])
+    while latest > 0 and rest + len(blocks[latest][0]) + len(documents[latest - 1][0]) <= room:
+        rest += len(blocks[latest][0])
+        latest -= 1
+    first = random.randint(0, latest)
+    return [blocks[0], documents[first], *blocks[first + 1 :]]
 
 
 def _pair(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, random: Random) -> tuple[list[int], list[float]]:

@@ -1,11 +1,13 @@
 """The causal language model of text trajectories: learned positions, tied embeddings, the trunk of all models here.
 
-Two parts beyond GPT's serve copying, which games with new names in every episode ask for: each token also sees the one before
-it (so one attention step finds "what stood behind 'Ingredients:'"), and a pointer mixes the vocabulary's distribution with one
-over the tokens read so far (pointer-generator, arXiv:1704.04368).
+Two parts beyond GPT's serve copying, which games with new names in every episode ask for: each token also sees the few before
+it (so one attention step finds "what the recipe asks to be done with this food", whose line reads ``roast the @12``), and a
+pointer mixes the vocabulary's distribution with one over the tokens read so far (pointer-generator, arXiv:1704.04368).
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 from maskbench.errors import ConfigError
 from maskbench.models.cache import KeyValueCache, extend
 from maskbench.models.dropout import Dropout
-from maskbench.models.transformer import Transformer, initialise
+from maskbench.models.products import linear
+from maskbench.models.transformer import Activation, Transformer, initialise
 
 #: n_layer, n_head, n_embd of TTM spec 6.2.
 PRESETS = {"xs": (2, 4, 64), "s": (4, 4, 128), "m": (6, 8, 256)}
@@ -25,6 +28,9 @@ class LanguageModel(nn.Module):
 
     context: most tokens that it can read.
     copying: adds the two parts above; False is plain GPT, of the parameter counts of the specification.
+    lookback: how many tokens before it each token sees, with ``copying``.
+    activation: of the MLPs; ``gelu_tanh`` is GPT-2's.
+    path:    folder of GPT-2 weights to start from (``maskbench.models.gpt2``); None = random ones.
     """
 
     def __init__(
@@ -36,34 +42,53 @@ class LanguageModel(nn.Module):
         context: int = 768,
         dropout: float = 0.1,
         copying: bool = True,
+        lookback: int = 1,
+        activation: Activation = "gelu",
+        path: str | None = None,
     ) -> None:
         super().__init__()
-        self.context, self.vocab_size, self.copying = context, vocab_size, copying
+        if lookback < 1:
+            raise ConfigError(f"a token sees at least the one before it; found lookback={lookback}: use copying=false for none")
+        self.context, self.vocab_size, self.copying, self.lookback = context, vocab_size, copying, lookback
         self.tokens = nn.Embedding(vocab_size, n_embd)
         self.positions = nn.Embedding(context, n_embd)
         self.drop = Dropout(dropout)
-        self.trunk = Transformer(n_layer, n_head, n_embd, dropout=dropout)
-        self.previous = nn.Linear(n_embd, n_embd, bias=False) if copying else None
+        self.trunk = Transformer(n_layer, n_head, n_embd, dropout=dropout, activation=activation)
+        self.previous = nn.Linear(lookback * n_embd, n_embd, bias=False) if copying else None
         self.pointer = nn.Linear(n_embd, 2 * n_embd + 1) if copying else None  # query, key, gate
         initialise(self, "normal")
         nn.init.normal_(self.tokens.weight, 0.0, 0.02)
         nn.init.normal_(self.positions.weight, 0.0, 0.02)
         if self.previous is not None:
-            nn.init.orthogonal_(self.previous.weight)
+            for lag in self.previous.weight.split(n_embd, 1):
+                nn.init.orthogonal_(lag)
+        if path is not None:
+            from maskbench.models.gpt2 import load_gpt2
+
+            load_gpt2(self, Path(path))
 
     def embed(self, tokens: Tensor, before: Tensor, at: Tensor) -> Tensor:
-        """``(n, M)`` ids, the ids before them (-1 = none) and their positions, to ``(n, M, D)``."""
+        """``(n, M)`` ids, the ``(n, M, lookback)`` ids before them (nearest first, -1 = none) and their positions, to
+        ``(n, M, D)``."""
         x = self.tokens(tokens) + self.positions(at)
         if self.previous is not None:
-            x = x + self.previous(self.tokens(before.clamp(min=0))) * (before >= 0)[..., None]
+            seen = self.tokens(before.clamp(min=0)) * (before >= 0)[..., None]  # (n, M, lookback, D)
+            x = x + linear(self.previous, seen.flatten(2))
         return x
+
+    def before(self, tokens: Tensor, earlier: Tensor) -> Tensor:
+        """The ``(n, M, lookback)`` ids before each of ``tokens`` ``(n, M)``, nearest first; ``earlier`` ``(n, lookback)`` are
+        those before the first, nearest first."""
+        line = torch.cat([earlier.flip(1), tokens[:, :-1]], 1)
+        return line.unfold(1, self.lookback, 1).flip(2)
 
     def states(self, tokens: Tensor) -> Tensor:
         """``(B, N)`` ids, padded on the right, to states ``(B, N, D)``. Raises ConfigError beyond the context."""
         if tokens.shape[1] > self.context:
             raise ConfigError(f"the model reads {self.context} tokens; found {tokens.shape[1]}: raise model.context")
         at = torch.arange(tokens.shape[1], device=tokens.device)
-        return self.trunk(self.drop(self.embed(tokens, F.pad(tokens[:, :-1], (1, 0), value=-1), at)), causal=True)
+        before = self.before(tokens, tokens.new_full((len(tokens), self.lookback), -1))
+        return self.trunk(self.drop(self.embed(tokens, before, at)), causal=True)
 
     def log_probs(self, states: Tensor, asked: Tensor, memory: Memory, visible: Tensor) -> Tensor:
         """Log-probabilities of tokens ``asked`` ``(n, M)`` behind ``states`` ``(n, M, D)``; ``(n, M)``.
@@ -153,7 +178,7 @@ class Reading:
         starts = self.lengths[rows]
         column = torch.arange(m, device=tokens.device)
         at = (starts[:, None] + column).clamp(max=self.model.context - 1)
-        before = torch.cat([self._newest(rows)[:, None], tokens[:, :-1]], 1)
+        before = self.model.before(tokens, self._newest(rows))
         causal = torch.ones(1, m, m, dtype=torch.bool, device=tokens.device).tril()
         states, keys, values = extend(self.model.trunk, self.model.embed(tokens, before, at), self.cache, rows, causal)
         new = self.model.remember(tokens, states)
@@ -181,7 +206,7 @@ class Reading:
         m = tokens.shape[1]
         at = (self.lengths[rows][:, None] + depth).clamp(max=self.model.context - 1)
         index = parents.clamp(min=0)
-        before = torch.where(parents >= 0, tokens.gather(1, index), self._newest(rows)[:, None])
+        before = self._before(rows, tokens, parents, depth)
         states, _, _ = extend(self.model.trunk, self.model.embed(tokens, before, at), self.cache, rows, ancestors)
         known = self._known(rows).joined(self.model.remember(tokens, states))
         wide = index[..., None].expand(-1, -1, states.shape[2])
@@ -190,12 +215,20 @@ class Reading:
         return self.model.log_probs(behind, tokens, known, torch.cat([self._past(rows, m), strict], 2))
 
     def _newest(self, rows: Tensor) -> Tensor:
-        """Ids of the newest tokens, ``(n,)``; -1 where nothing was read."""
-        lengths = self.lengths[rows]
+        """Ids of the newest tokens, ``(n, lookback)``, the last one first; -1 where nothing was read."""
+        at = self.lengths[rows][:, None] - 1 - torch.arange(self.model.lookback, device=self.last.device)
         if self.memory.ids.shape[1] == 0:
-            return lengths - 1
-        newest = self.memory.ids[rows].gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
-        return torch.where(lengths > 0, newest, -torch.ones_like(newest))
+            return torch.full_like(at, -1)
+        return torch.where(at >= 0, self.memory.ids[rows].gather(1, at.clamp(min=0)), torch.full_like(at, -1))
+
+    def _before(self, rows: Tensor, tokens: Tensor, parents: Tensor, depth: Tensor) -> Tensor:
+        """``(n, M, lookback)`` ids before each node of a tree: its ancestors, nearest first, then the newest of the text."""
+        newest, above, found = self._newest(rows), parents, []
+        for lag in range(self.model.lookback):
+            in_text = newest.gather(1, (lag - depth).clamp(min=0))
+            found.append(torch.where(above >= 0, tokens.gather(1, above.clamp(min=0)), in_text))
+            above = torch.where(above >= 0, parents.gather(1, above.clamp(min=0)), above)
+        return torch.stack(found, 2)
 
     def _longest(self, rows: Tensor) -> int:
         return int(self.lengths[rows].max()) if len(rows) else 0

@@ -14,7 +14,8 @@ from maskbench.models.dropout import Dropout, drop, relu_drop
 from maskbench.models.products import linear, linear_by
 
 Norm = Literal["pre", "post"]
-Activation = Literal["relu", "gelu"]
+#: ``gelu_tanh``: its approximation, as GPT-2 has it.
+Activation = Literal["relu", "gelu", "gelu_tanh"]
 
 
 class Attention(nn.Module):
@@ -97,7 +98,10 @@ class Block(nn.Module):
         x = linear(self.up, x)
         if self.activation == "relu":
             return linear(self.down, relu_drop(x, self.drop_inner.p, self.training))
-        return linear(self.down, self.drop_inner(F.gelu(x)))
+        return linear(self.down, self.drop_inner(self._gelu(x)))
+
+    def _gelu(self, x: Tensor) -> Tensor:
+        return F.gelu(x, approximate="tanh" if self.activation == "gelu_tanh" else "none")
 
     def forward(self, x: Tensor, causal: bool, keys: Tensor | None, at: Tensor | None = None) -> Tensor:
         looking = x if at is None else take_tokens(x, at)
@@ -121,7 +125,7 @@ class Block(nn.Module):
     def _mlp_few(self, x: Tensor) -> Tensor:
         x = few.linear(self.up, x)
         relu = self.activation == "relu"
-        return few.linear(self.down, relu_drop(x, self.drop_inner.p, self.training) if relu else self.drop_inner(F.gelu(x)))
+        return few.linear(self.down, relu_drop(x, self.drop_inner.p, self.training) if relu else self.drop_inner(self._gelu(x)))
 
 
 class Transformer(nn.Module):

@@ -9,6 +9,7 @@ Only new tokens are read; all live games are read in one batch; all admissible c
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -38,7 +39,9 @@ Decode = Literal["greedy", "sample", "admissible", "trie"]
 Condition = Literal["highest", "fixed", "tilt"]
 #: Most tokens of one generated span.
 LONGEST = 40
-_OWN_WORDS = ("exp", "sum", "len", "rew")
+#: Of a foretold observation, which may be a whole room.
+LONGEST_OBSERVATION = 120
+_OWN_WORDS = ("exp", "sum", "len", "rew", "next")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Decoding:
     condition:   which value is asked for: the ``highest``, a ``fixed`` one (``value``, a bucket from 0), or one drawn from the
                  model's own expectation times ``exp(kappa * bucket)`` (``tilt``), among those more probable than 0.02.
     filter:      ``gata`` leaves out ``look`` and ``examine``, but for the cookbook.
+    loop_guard:  admissible commands given this often at the same observation are no longer among the choices; None = never.
     """
 
     decode: Decode = "admissible"
@@ -61,6 +65,7 @@ class Decoding:
     value: int = 9
     kappa: float = 5.0
     filter: Filter = "gata"
+    loop_guard: int | None = None
 
     def __post_init__(self) -> None:
         for name, valid in (
@@ -84,6 +89,7 @@ class _Game:
     observed: tuple[int, int] = (0, 0)
     answered: bool = True
     own: dict[str, str] = field(default_factory=dict)
+    given: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class TextReader:
@@ -140,34 +146,34 @@ class TextReader:
     def _span(self, tag: str, text: str, closed: bool = False) -> list[int]:
         return [self.tokenizer.specials[f"<{tag}>"], *self.tokenizer.encode(text), *([self._end] if closed else [])]
 
-    def _add(self, game: _Game, ids: list[int], new_step: bool = False) -> None:
-        if new_step:
-            game.blocks.append([])
+    def _add(self, game: _Game, ids: list[int]) -> None:
         game.blocks[-1] += ids
         game.unread += ids
 
     def observe(self, slots: Sequence[int], steps: Sequence[TextStep]) -> None:
         """Reads what the games printed, up to the place where the command stands; writes own words where the scheme says so."""
+        layout = self.scheme.layout()
+        layout = layout[: layout.index("act")] if "act" in layout else layout
         for slot, step in zip(slots, steps, strict=True):
             game = self.games[slot]
             game.answered = False
             if game.lexicon is not None:
                 game.lexicon.meet(step.obs, step.admissible or ())
             shown = game.lexicon.hide(step.obs) if game.lexicon is not None else step.obs
-            ids = self._span("obs", shown)
             if is_document(step.obs):
                 game.document = self._span("doc", shown)
-            before = len(game.unread)
-            self._add(game, ids, new_step=True)
-            game.observed = (before + 1, len(game.unread))
-            if "val" in self.scheme.uses and self.scheme.value not in EPISODE_WISE:
-                self._add(game, self._span("val", self._asked(), "val" in self.scheme.predict))
-        factors = [f for f in self.scheme.layout() if f in _OWN_WORDS]
-        for factor in factors:
+            game.blocks.append([])
+            for factor in (f for f in layout if f in ("val", "obs")):
+                if factor == "obs":
+                    game.observed = (len(game.unread) + 1, len(game.unread) + len(self._span("obs", shown)))
+                    self._add(game, self._span("obs", shown))
+                elif self.scheme.value not in EPISODE_WISE:
+                    self._add(game, self._span("val", self._asked(), "val" in self.scheme.predict))
+        for factor in (f for f in layout if f in _OWN_WORDS):
             for slot in slots:
                 self._add(self.games[slot], [self.tokenizer.specials[f"<{factor}>"]])
             self._read(slots)
-            for slot, ids in zip(slots, self._write(slots, 0.0), strict=True):
+            for slot, ids in zip(slots, self._write(slots, 0.0, _longest(factor)), strict=True):
                 self.games[slot].own[factor] = self.shown(slot, ids)
         for slot in slots:
             self._add(self.games[slot], [self.tokenizer.specials["<act>"]])
@@ -232,7 +238,7 @@ class TextReader:
         game.blocks = [opening + document, *kept]
         return (opening + document + whole)[-(self.model.context - 2 * LONGEST) :]
 
-    def _write(self, slots: Sequence[int], temperature: float) -> list[list[int]]:
+    def _write(self, slots: Sequence[int], temperature: float, longest: int = LONGEST) -> list[list[int]]:
         """Free text for each slot until ``<eos>``, read into the cache as it is written, the end included."""
         written: dict[int, list[int]] = {slot: [] for slot in slots}
         live = list(slots)
@@ -241,7 +247,7 @@ class TextReader:
             for i, slot in enumerate(live):
                 game = self.games[slot]
                 token = _draw(logp[i], temperature, game.random)
-                if len(written[slot]) + 1 >= LONGEST:
+                if len(written[slot]) + 1 >= longest:
                     token = self._end
                 written[slot].append(token)
                 self._add(game, [token])
@@ -263,18 +269,29 @@ class TextReader:
         """One command for each slot, whose observation was read; it is noted as sent."""
         decode, temperature = self.decoding.decode, self.decoding.temperature
         if decode in ("admissible", "trie"):
-            found = [choices(step, self.decoding.filter) for step in steps]
+            found = [self._choices(slot, step) for slot, step in zip(slots, steps, strict=True)]
             decisions = []
             for slot, commands, values in zip(slots, found, self.scores(slots, found), strict=True):
                 hot = max(temperature, 1.0) if decode == "trie" else temperature
                 best = _draw(torch.tensor(values), hot, self.games[slot].random)
                 decisions.append(self._decision(slot, commands[best], values[best]))
+            for slot, step, decision in zip(slots, steps, decisions, strict=True):
+                self.games[slot].given[step.obs, decision.command] += 1
         else:
             hot = 0.0 if decode == "greedy" else temperature or 1.0
             decisions = [self._decision(slot, command, logp) for slot, command, logp in self.draft(slots, hot)]
         for slot, decision in zip(slots, decisions, strict=True):
             self.answer(slot, decision.command)
         return decisions
+
+    def _choices(self, slot: int, step: TextStep) -> Sequence[str]:
+        """What may be chosen: beyond the filter only where the guard leaves nothing else."""
+        found, guard, given = choices(step, self.decoding.filter), self.decoding.loop_guard, self.games[slot].given
+        if guard is None:
+            return found
+        return next(
+            (f for f in ([c for c in s if given[step.obs, c] < guard] for s in (found, step.admissible or ())) if f), found
+        )
 
     def draft(self, slots: Sequence[int], temperature: float) -> list[tuple[int, str, float]]:
         """Free commands, which leave no trace: the cache forgets them again."""
@@ -289,7 +306,8 @@ class TextReader:
 
     def _decision(self, slot: int, command: str, logp: float) -> Decision:
         own = self.games[slot].own
-        texts = {"hindsight_expectation": own["exp"]} if own.get("exp") else {}
+        said = {"hindsight_expectation": own.get("exp"), "expectation": own.get("next")}
+        texts = {name: text for name, text in said.items() if text}
         labels: tuple[Label, ...] = ()
         if own.get("sum"):
             length, value = own.get("len", ""), own.get("rew", "")
@@ -364,6 +382,10 @@ class TextModelAgent(TextAgent):
         if step is not self._step:
             self._step = step
             self.reader.observe([0], [step])
+
+
+def _longest(factor: str) -> int:
+    return LONGEST_OBSERVATION if factor == "next" else LONGEST
 
 
 def _draw(scores: Tensor, temperature: float, random: Random) -> int:

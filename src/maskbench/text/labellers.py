@@ -64,6 +64,45 @@ def reading(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple
     return out
 
 
+def recipe(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple[int, Label]]:
+    """After every rewarded command that carried out a line of the recipe read before: that line, behind the lines before it
+    that are about the same food, word for word, so that foretelling it is copying. ``cook`` carries out the line about its food
+    that is no way of cutting; which appliance that takes is for the player to learn."""
+    out: list[tuple[int, Label]] = []
+    lines: list[str] = []
+    carried: set[int] = set()
+    for t in range(1, len(steps)):
+        listed = _DIRECTIONS.search(steps[t].obs)
+        if listed and not lines:
+            lines = [line for line in listed[1].split("\n") if line.strip()]
+        done = steps[t - 1]
+        if done.reward <= 0:
+            continue
+        at = next((i for i, x in enumerate(lines) if i not in carried and _carries_out(done.command, x.strip())), None)
+        if at is not None:
+            carried.add(at)
+            food = _food(lines[at]) or (_food(lines[at - 1]) if at else "")
+            first = next((i for i in range(at) if food and _food(lines[i]) == food), at)
+            out.append((t, Label("\n".join(lines[first : at + 1]).strip(), 1, 1.0, source="recipe")))
+    return out
+
+
+def _food(line: str) -> str:
+    return line.partition(" the ")[2].strip()
+
+
+def _carries_out(command: str, line: str) -> bool:
+    verb, _, rest = command.partition(" ")
+    asked, food = line.partition(" the ")[0], _food(line)
+    if not food:
+        return command == line
+    return rest.startswith(f"{food} with ") and (verb == asked or (verb == "cook" and asked not in _CUTS))
+
+
+_DIRECTIONS = re.compile(r"Directions:\s*\n(.*)", re.DOTALL)
+_CUTS = ("chop", "slice", "dice")
+
+
 def outcome(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple[int, Label]]:
     """At the end, about the whole game, where its maximum is known."""
     share, last = rollout.normalised_score, len(steps) - 1
@@ -74,7 +113,7 @@ def outcome(steps: Sequence[TextStepRecord], rollout: TextRollout) -> list[tuple
     return [(last, Label(words, last, min(max(share, 0.0), 1.0), source="outcome"))]
 
 
-LABELLERS: dict[str, Labeller] = {"event": event, "failure": failure, "reading": reading, "outcome": outcome}
+LABELLERS: dict[str, Labeller] = {"event": event, "failure": failure, "reading": reading, "recipe": recipe, "outcome": outcome}
 
 
 def label(rollout: TextRollout, names: Iterable[str] = tuple(LABELLERS)) -> TextRollout:

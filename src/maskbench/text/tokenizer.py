@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from maskbench.errors import ConfigError, DataError, MissingExtraError
@@ -16,6 +17,8 @@ ENTITIES = tuple(f"@{k}" for k in range(96))
 VALUES = tuple(f"<v{k}>" for k in range(10))
 FILLS = tuple(f"<fill:{k}>" for k in range(4))
 SPECIALS = (PAD, END, *(f"<{tag}>" for tag in TAGS), *VALUES, *FILLS, *ENTITIES)
+#: Characters up to which texts are worth remembering: commands and labels come again, rooms of fresh games do not.
+_SHORT = 80
 _SPECIAL = re.compile("( ?" + "|".join(re.escape(s) for s in sorted((*VALUES, *FILLS), key=len, reverse=True)) + r"| ?@\d+)")
 
 
@@ -45,7 +48,7 @@ class Tokenizer:
                     found.append(self.specials[piece.lstrip(" ")])
                 elif piece:
                     found += self._plain(piece)
-            if len(self._cache) < 200_000:
+            if len(text) < _SHORT and len(self._cache) < 200_000:
                 self._cache[text] = found
         return found
 
@@ -101,6 +104,21 @@ def fit_tokenizer(kind: str, texts: Iterable[str]) -> Tokenizer:
     pieces = (piece for text in texts for piece in _SPECIAL.split(text) if piece)
     bpe.train_from_iterator(pieces, vocab_size=int(size[1]), min_frequency=2, show_progress=False)
     return Tokenizer(bpe.to_str())
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The byte pairs of a folder of GPT-2: ``vocab.json`` and ``merges.txt``, or ``tokenizer.json``. Raises ConfigError where
+    it has none, MissingExtraError without the package ``tokenizers``."""
+    try:
+        from tokenizers import ByteLevelBPETokenizer
+    except ImportError as error:
+        raise MissingExtraError("tokenizers", "text", "byte pair encoding") from error
+    vocab, merges, whole = (folder / name for name in ("vocab.json", "merges.txt", "tokenizer.json"))
+    if vocab.is_file() and merges.is_file():
+        return Tokenizer(ByteLevelBPETokenizer.from_file(str(vocab), str(merges)).to_str())
+    if whole.is_file():
+        return Tokenizer(whole.read_text(encoding="utf-8"))
+    raise ConfigError(f"{folder} holds no tokenizer: expected vocab.json and merges.txt, or tokenizer.json")
 
 
 def _load_bpe(merges: str) -> Any:

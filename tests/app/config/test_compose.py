@@ -57,6 +57,7 @@ PARTNERS = {
     "state_action": ["masking=vima", "env=tabletop"],
     "poses": ["masking=vima", "env=tabletop"],
     **{f"text_gpt_{size}": ["env=kitchen_lite", "masking=text_bc", "text.kitchen=1"] for size in ("xs", "s", "m")},
+    "gpt2": ["env=kitchen_lite", "masking=text_bc", "text.kitchen=1", "model.path=gpt2"],
 }
 #: What schemes need beside them: environments of numbers alone, or with instructions.
 WORLDS = {"vima": "tabletop", "goal_mlp": "walker"}
@@ -77,7 +78,7 @@ def test_every_option_of_every_group_composes(group: str, option: str) -> None:
         partners = PARTNERS.get(option, []) if group != "masking" else [f"env={world}"] if world else []
     if group in ("env", "dataset") and option in TEXT:
         partners = [*partners, *IN_WORDS]
-    if (group, option) == ("paper", "ttm/self_training"):
+    if (group, option) in (("paper", "ttm/self_training"), ("paper", "ttm/story")):
         partners = ["dataset.path=data/text/self"]
     if group == "masking" and option.startswith("text_"):
         partners = ["env=kitchen_lite", "text.kitchen=1"]

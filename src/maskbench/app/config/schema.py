@@ -266,7 +266,7 @@ class TextTraining:
     kitchen_foods: Literal["textworld", "invented"] = "invented"
     mix: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.2, 1.0))
     horizon: Count = 25
-    labellers: tuple[Literal["event", "failure", "reading", "outcome"], ...] = ()
+    labellers: tuple[Literal["event", "failure", "reading", "recipe", "outcome"], ...] = ()
     partition: Literal["teacher", "student_train", "student_test"] = "student_train"
     agents: tuple[str, ...] | None = None
     validation: Count = 32

@@ -83,6 +83,9 @@ class LanguageModel(ModelNode):
     context: Size = 768
     dropout: Dropout = 0.1
     copying: bool = True
+    lookback: Size = 1
+    activation: Literal["relu", "gelu", "gelu_tanh"] = "gelu"
+    path: str | None = None
 
 
 @dataclass(frozen=True)
