@@ -138,8 +138,8 @@ def _texts(rollouts: Sequence[TextRollout], common: frozenset[str] | None) -> It
 
 def load_text_model(run_dir: str, which: str = "best", device: torch.device | str = "cpu") -> TextModel:
     """The trained text model of a run folder, from nothing but that folder."""
-    node = saved_config(run_dir, "model.load_dir")
-    config: TrainConfig = decode(TrainConfig, OmegaConf.to_container(node, resolve=True))
+    saved = OmegaConf.to_container(saved_config(run_dir, "model.load_dir"), resolve=True)
+    config: TrainConfig = decode(TrainConfig, saved)
     state = checkpoint.load_trainer_state(Path(run_dir), which)  # type: ignore[arg-type]
     encoding = Encoding.from_json(state["extra"]["encoding"])
     node = replace(config.model, path=None)  # type: ignore[call-arg]  # weights are the run's own

@@ -153,8 +153,9 @@ def sequence(encoding: Encoding, scheme: TextScheme, rollout: TextRollout, rando
         weights += [0.0, *[piece.weight] * (len(body) + piece.closed)]
     if sum(len(ids) for ids, _ in blocks) > encoding.context:
         blocks = _window(encoding, blocks, _documents(encoding, rollout, lexicon), random)
-    ids, weights = ([x for block in blocks for x in block[side]] for side in (0, 1))
-    return ids[: encoding.context], weights[: encoding.context]
+    tokens = [token for ids, _ in blocks for token in ids]
+    losses = [weight for _, weights in blocks for weight in weights]
+    return tokens[: encoding.context], losses[: encoding.context]
 
 
 Block = tuple[list[int], list[float]]
