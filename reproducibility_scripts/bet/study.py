@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
@@ -38,6 +38,15 @@ from maskbench.trajectory import EpisodeRecord
 
 Mode = Literal["quick", "full"]
 Env = Literal["blockpush", "kitchen", "pointmass1", "pointmass2"]
+
+#: Arguments and options that the scripts share.
+ModeArgument = Annotated[str, typer.Argument(help="quick | full")]
+EnvOption = Annotated[str, typer.Option("--env", help="blockpush | kitchen | pointmass1 | pointmass2")]
+FolderOption = Annotated[Path | None, typer.Option("--folder", help="where runs and results go")]
+OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="a variant to train, again for more; all by default")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="seeds 0, 1, ...; 2 in quick, the study's number in full")]
+WorkersOption = Annotated[int, typer.Option("--workers", help="runs at the same time, one core each")]
+MoreOption = Annotated[list[str] | None, typer.Option("--more", help="an override of every run, again for more")]
 
 #: Metrics of an environment's table.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -238,8 +247,8 @@ def draw_behaviour(run: Run, env: str, path: Path, episodes: int = 60) -> None:
 
 
 def draw_actions(run: Run, path: Path, samples: int = 200, shown: int = 8000) -> bool:
-    """Demonstrated actions by bin, and those that the model draws at three moments of a held-out episode. False where actions lie
-    in no plane or the model has no bins."""
+    """Demonstrated actions by bin, and those that the model draws at three moments of a held-out episode. False where actions
+    lie in no plane or the model has no bins."""
     model = load_model(str(run.folder))
     action = model.spec.with_role("action")[0].name
     head = model.network.head(action)

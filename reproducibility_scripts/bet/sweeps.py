@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import study
 import typer
@@ -71,11 +70,11 @@ def command(sweep: Sweep) -> None:
     """The command line of a sweep."""
 
     def main(
-        mode: Annotated[str, typer.Argument(help="quick | full")] = "quick",
-        env: Annotated[str, typer.Option(help="blockpush | kitchen | pointmass1 | pointmass2")] = "blockpush",
-        folder: Annotated[Path | None, typer.Option(help="where runs and results go")] = None,
-        seeds: Annotated[int | None, typer.Option(help="seeds 0, 1, ...; 2 in quick and 3, as in the study, in full")] = None,
-        workers: Annotated[int, typer.Option(help="runs at the same time, one core each")] = 2,
+        mode: study.ModeArgument = "quick",
+        env: study.EnvOption = "blockpush",
+        folder: study.FolderOption = None,
+        seeds: study.SeedsOption = None,
+        workers: study.WorkersOption = 2,
     ) -> None:
         """Trains what is missing, then tabulates, judges and draws."""
         run(sweep, *study.checked(mode, env), folder, seeds, workers)

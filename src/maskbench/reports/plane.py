@@ -56,8 +56,8 @@ def action_bins(
     title: str = "",
     labels: tuple[str, str] = ("x", "y"),
 ) -> Figure:
-    """Actions of the plane in k-means bins, a cross at each centre; then one panel a state, the actions that a policy draws there
-    (BeT, its figure of bins and offsets). A bin and its offset are one point, as large as it is often drawn.
+    """Actions of the plane in k-means bins, a cross at each centre; then one panel a state, the actions that a policy draws
+    there (BeT, its figure of bins and offsets). A bin and its offset are one point, as large as it is often drawn.
 
     actions: ``(n, 2)`` demonstrated ones, with their ``bins`` ``(n,)`` of ``centres`` ``(K, 2)``. clouds: name -> ``(m, 2)``.
     """
@@ -78,7 +78,8 @@ def action_bins(
             axes.plot(*centres.T, "+", color=theme.ink, ms=6, mew=1.1, zorder=4)
             axes.set_aspect("equal")
             axes.set_xlabel(labels[0])
-            axes.locator_params(nbins=5)
+            axes.margins(0.15)
+            axes.locator_params(nbins=4)
         panels[0].set_ylabel(labels[1])
     return figure
 

@@ -78,7 +78,7 @@ def read_jobs(folder: Path | str) -> list[Job]:
 
 
 def sweep_table(jobs: Sequence[Job], title: str) -> Table:
-    """One row a job and query; then, for each environment, what random actions and the demonstrations do under the same query."""
+    """One row a job and query; then, for each environment, what random actions and the demonstrations do."""
     settings = tuple(jobs[0].settings)
     rows: list[tuple[tuple[Cell, ...], Mapping[str, Measured]]] = []
     for job in jobs:

@@ -3,9 +3,9 @@
     stacked weight (S, out, in)  =  [ model 0's weight | model 1's weight | ... ]     one memory, two ways to look at it
 
 Rows of a batch belong to the models in turn: the first B to model 0, the next B to model 1. Attention, activations and
-embedding tables mix no rows and stay what they are; what holds weights (Linear, LayerNorm, learned positions) is replaced. Every model
-(and its optimiser's state) keeps working alone, on views of the stacked memory: validation, averages and checkpoints of one
-model need no unstacking.
+embedding tables mix no rows and stay what they are; what holds weights (Linear, LayerNorm, learned positions) is replaced.
+Every model (and its optimiser's state) keeps working alone, on views of the stacked memory: validation, averages and
+checkpoints of one model need no unstacking.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ def why_not(models: Sequence[nn.Module]) -> str | None:
     stackable = {
         id(p)
         for m in first.modules()
-        if type(m) in (nn.Linear, LearnedPositions)
-        or (type(m) is nn.LayerNorm and m.elementwise_affine and m.bias is not None)
+        if type(m) in (nn.Linear, LearnedPositions) or (type(m) is nn.LayerNorm and m.elementwise_affine and m.bias is not None)
         for p in m.parameters(recurse=False)
     }
     named = list(first.named_parameters(remove_duplicate=False))
