@@ -50,7 +50,7 @@ def test_a_job_is_told_by_what_differs_and_its_environment(multirun: Path) -> No
 def test_every_query_is_a_row_with_intervals_and_references_come_once_an_environment(multirun: Path) -> None:
     table = sweep_table(read_jobs(multirun), "t")
     assert table.columns == ("job", "env", "masking", "validation loss", "minutes", "query", "p_1", "p_4", "return")
-    rows = {(row[1], row[2], row[5]): row[6:] for row in table.rows}
+    rows = {(row[1], row[2] or row[0], row[5]): row[6:] for row in table.rows}
     assert list(rows) == [
         ("kitchen", "unimask", "bc"),
         ("kitchen", "unimask", "return"),

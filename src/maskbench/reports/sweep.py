@@ -84,10 +84,8 @@ def sweep_table(jobs: Sequence[Job], title: str) -> Table:
     for job in jobs:
         head = (job.name, job.world, *job.settings.values(), job.loss, job.minutes)
         rows += [((*head, query), values) for query, values in (job.played() or {"": {}}).items()]
-    blank = ("",) * (len(settings) - 1)
     for world, query, name, values in _references(jobs):
-        label = (name, *blank) if settings else ()
-        rows.append((("", world, *label, None, None, query), values))
+        rows.append(((name, world, *("" for _ in settings), None, None, query), values))
     metrics = [m for m in (*PUBLISHED, *COMMON) if any(m in values for _, values in rows)]
     worlds = {job.world for job in jobs}
     columns = ("job", "env", *settings, "validation loss", "minutes", "query", *metrics)
