@@ -69,8 +69,11 @@ def test_a_multirun_leaves_one_csv_a_table_an_environment_and_a_figure(multirun:
     assert brief.columns == ("job", "env", "masking", "validation loss", "return (success)")
     assert brief.rows[0][-1] == "bc 0.250, return 0.250"
     with (multirun / "summary.csv").open() as file:
-        found = {(r["env"], r["masking"], r["query"]): r for r in csv.DictReader(file)}
-    assert float(found["kitchen", "bet", "bc"]["p_4_low"]) == pytest.approx(0.65)
+        found = {(r["env"], r["masking"]): r for r in csv.DictReader(file)}
+    assert len(found) == 4
+    assert float(found["kitchen", "bet"]["bc p 4_low"]) == pytest.approx(0.65)
+    assert float(found["kitchen", "unimask"]["return return"]) == 0.25
+    assert found["walker", "bet"]["bc p 4"] == ""
     kitchen, walker = (multirun / "summary.md").read_text().split("### walker")
     assert "p_4" in kitchen
     assert "p_4" not in walker

@@ -78,7 +78,7 @@ def read_jobs(folder: Path | str) -> list[Job]:
 
 
 def sweep_table(jobs: Sequence[Job], title: str) -> Table:
-    """One row a job and query; then, for each environment, what random actions and the demonstrations do."""
+    """One row a job and query; then, for each environment, what random actions and the demonstrations do. For readers."""
     settings = tuple(jobs[0].settings)
     rows: list[tuple[tuple[Cell, ...], Mapping[str, Measured]]] = []
     for job in jobs:
@@ -102,6 +102,20 @@ def _without(columns: tuple[str, ...], rows: list[tuple[Cell, ...]], place: int)
     return cut(columns), [cut(row) for row in rows]
 
 
+def wide_table(jobs: Sequence[Job], title: str) -> Table:
+    """One row a job, one column a query and metric: for programs that read on."""
+    played = [
+        {f"{q} {m.replace('_', ' ')}": v for q, values in job.played().items() for m, v in values.items()} for job in jobs
+    ]
+    names = tuple(dict.fromkeys(name for found in played for name in found))
+    columns = ("job", "env", *jobs[0].settings, "validation loss", "minutes", *names)
+    rows = tuple(
+        (job.name, job.world, *job.settings.values(), job.loss, job.minutes, *map(found.get, names))
+        for job, found in zip(jobs, played, strict=True)
+    )
+    return Table(title, columns, rows)
+
+
 def brief_table(jobs: Sequence[Job], title: str) -> Table:
     """One row a job, all of its rollouts in one cell, so that the table fits a terminal."""
     several = len({job.world for job in jobs}) > 1
@@ -117,7 +131,7 @@ def brief_table(jobs: Sequence[Job], title: str) -> Table:
 
 
 def write_sweep(folder: Path | str) -> Table:
-    """Writes ``summary.csv`` (all jobs), ``summary.md`` (one table an environment) and, where jobs acted, ``summary.png``.
+    """Writes ``summary.csv`` (one row a job), ``summary.md`` (one table an environment) and, where jobs acted, ``summary.png``.
 
     Returns the brief table.
     """
@@ -128,7 +142,7 @@ def write_sweep(folder: Path | str) -> Table:
     text = "\n".join(sweep_table(part, f"{world}: {len(part)} jobs of {folder}").to_markdown() for world, part in parts.items())
     bars = {world: _bars(part) for world, part in parts.items()}
     drawn = {world: found for world, found in bars.items() if found}
-    files = {"summary.csv": sweep_table(jobs, title).to_csv().encode(), "summary.md": text.encode()}
+    files = {"summary.csv": wide_table(jobs, title).to_csv().encode(), "summary.md": text.encode()}
     if drawn:
         files["summary.png"] = png(bars_by_world(drawn))
     for name, content in files.items():
