@@ -203,7 +203,7 @@ def report_command(run_dir: Annotated[Path, typer.Argument(help="folder of a run
 
     if (run_dir / "multirun.yaml").is_file():
         write_sweep(run_dir)
-        typer.echo(f"{run_dir}/summary.csv, .md, .png")
+        typer.echo("\n".join(str(p) for p in sorted(run_dir.glob("summary.*"))))
         return
     seeds = seed_runs(run_dir)
     for folder in seeds or [run_dir]:
