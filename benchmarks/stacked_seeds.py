@@ -28,10 +28,13 @@ from benchmarks.run import OPTIMIZER, conclude
 from maskbench.data.store import EpisodeStore
 from maskbench.data.windows import WindowSampler
 from maskbench.envs.doorkey import DoorKey
+from maskbench.masking.causal import CausalMask
 from maskbench.masking.random import BernoulliMask
+from maskbench.models.decoder import Decoder
 from maskbench.models.encoder import Encoder
 from maskbench.models.heads import build_heads
 from maskbench.models.objective import Objective
+from maskbench.models.sequence import SequenceModel
 from maskbench.tokens.layout import build_layout
 from maskbench.training.bank import TaskBank
 from maskbench.training.masked import MaskedProblem
@@ -39,35 +42,46 @@ from maskbench.training.optim import build_optimizer
 from maskbench.training.stacked import Member, fit_stacked, pays
 from maskbench.training.trainer import Trainer
 
-LENGTH = 10
-
 
 @dataclass(frozen=True)
 class Size:
-    """uniMASK's encoder on the gridworld (spec 3.6): width, blocks, windows per step of one seed."""
+    """uniMASK's encoder on the gridworld (spec 3.6): width, blocks, windows per step of one seed. causal: BeT's decoder on
+    windows of five instead, with learned positions."""
 
     n_embd: int
     n_layer: int
     batch: int
+    causal: bool = False
+
+    @property
+    def length(self) -> int:
+        return 5 if self.causal else 10
 
     def __str__(self) -> str:
-        return f"d {self.n_embd}, {self.n_layer} blocks, batch {self.batch}"
+        return f"{'BeT, ' if self.causal else ''}d {self.n_embd}, {self.n_layer} blocks, batch {self.batch}"
 
 
-#: Published sizes, and two between the smallest and the next.
-SIZES = (Size(32, 2, 50), Size(32, 3, 50), Size(32, 2, 100), Size(64, 2, 50), Size(32, 3, 250), Size(128, 2, 100))
+#: Published sizes, and two between the smallest and the next; the last one is BeT's for block push.
+SIZES = (
+    *(Size(32, 2, 50), Size(32, 3, 50), Size(32, 2, 100), Size(64, 2, 50), Size(32, 3, 250), Size(128, 2, 100)),
+    Size(72, 4, 256, causal=True),
+)
 
 
 def members(size: Size, seeds: int, store: EpisodeStore, dropout: float, device: torch.device) -> list[Member]:
     """Seeds 0, 1 ... of one configuration; their run folders are named when they are trained."""
-    layout = build_layout(store.spec, LENGTH, "timestep")
-    sampler = WindowSampler(store, LENGTH, size.batch, 0, factors=layout.spec.names, device=device)
+    layout = build_layout(store.spec, size.length, "timestep")
+    scheme = CausalMask() if size.causal else BernoulliMask()
+    sampler = WindowSampler(store, size.length, size.batch, 0, factors=layout.spec.names, device=device)
     bank = TaskBank(sampler.batch(0), {})
-    problem = MaskedProblem(sampler, BernoulliMask(), Objective({"return": 0.0}), bank, size.batch, 0)
+    problem = MaskedProblem(sampler, scheme, Objective({"return": 0.0}), bank, size.batch, 0)
     made = []
     for seed in range(seeds):
         torch.manual_seed(seed)
-        model = Encoder(layout, build_heads(layout.spec, size.n_embd, {}), size.n_layer, 8, size.n_embd, 128, dropout)
+        heads = build_heads(layout.spec, size.n_embd, {})
+        model: SequenceModel = Encoder(layout, heads, size.n_layer, 8, size.n_embd, 128, dropout)
+        if size.causal:
+            model = Decoder(layout, heads, size.n_layer, 4, size.n_embd, dropout=dropout)
         made.append(Member(seed, model.to(device), problem.with_seed(seed), Path()))
     return made
 
@@ -133,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
             for seeds in chosen.seeds:
                 results.append(measure(size, seeds, store, trainer, chosen.dropout, repeats))
                 notes.print(f"{results[-1].case}, {seeds} seeds: {_ratio(results[-1])}")
-        expected = "stacks" if pays(size.batch * LENGTH, size.n_embd, torch.device(chosen.device)) else "does not stack"
+        expected = "stacks" if pays(size.batch * size.length, size.n_embd, torch.device(chosen.device)) else "does not stack"
         notes.print(f"{size}: trainer.stack_seeds=auto {expected}")
     console.print(table(results))
     conclude(console, results, chosen.json)

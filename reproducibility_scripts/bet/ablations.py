@@ -3,6 +3,7 @@
     python reproducibility_scripts/bet/ablations.py quick --env blockpush                  # seven variants, two seeds
     python reproducibility_scripts/bet/ablations.py quick --env kitchen --only "no offsets" --only BeT
     python reproducibility_scripts/bet/ablations.py full --env kitchen                     # as the study: three seeds
+    python reproducibility_scripts/bet/ablations.py quick --more experiment.num_steps=20000 --folder train_runs/shorter
 
 Variants differ in one setting from ``paper=bet/<env>`` (``_quick`` in quick): bin centres alone (no offsets), cross-entropy (no
 focal loss), a window of one (no history), one bin (no binning: squared error), an MLP with BatchNorm in the trunk's size, the
@@ -14,7 +15,6 @@ Judged are the study's conclusions and the paper's. Run it again to go on after 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import study
 import typer
@@ -81,12 +81,13 @@ def orderings(env: str) -> list[Ordering]:
 
 
 def main(
-    mode: Annotated[str, typer.Argument(help="quick | full")] = "quick",
-    env: Annotated[str, typer.Option(help="blockpush | kitchen | pointmass1 | pointmass2")] = "blockpush",
-    folder: Annotated[Path | None, typer.Option(help="where runs and results go")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="a variant to train, again for more; all by default")] = None,
-    seeds: Annotated[int | None, typer.Option(help="seeds 0, 1, ...; 2 in quick and 3, as in the study, in full")] = None,
-    workers: Annotated[int, typer.Option(help="runs at the same time, one core each")] = 2,
+    mode: study.ModeArgument = "quick",
+    env: study.EnvOption = "blockpush",
+    folder: study.FolderOption = None,
+    only: study.OnlyOption = None,
+    seeds: study.SeedsOption = None,
+    workers: study.WorkersOption = 2,
+    more: study.MoreOption = None,
 ) -> None:
     """Trains what is missing, then tabulates paper, study and ours and judges their conclusions."""
     mode, env = study.checked(mode, env)
@@ -96,7 +97,7 @@ def main(
     root = folder or Path(f"train_runs/bet/ablations_{env}_{mode}")
     console = Console(stderr=True)
     count = study.seeds_of(mode, seeds, 3)
-    lines = {f"{v.replace(' ', '_')}/{s}": line(v, env, mode, s) for s in range(count) for v in chosen}
+    lines = {f"{v.replace(' ', '_')}/{s}": [*line(v, env, mode, s), *(more or ())] for s in range(count) for v in chosen}
     results = study.train(root, lines, workers, console)
     ours = {v: study.numbers(results[v.replace(" ", "_")], env) for v in chosen}
     table = study.side_by_side(f"{env}: ablations", env, ours)

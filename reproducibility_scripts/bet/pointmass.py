@@ -14,7 +14,6 @@ Written below ``--folder``: tables and ``routes_<world>.png``. Run it again to g
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import study
 import typer
@@ -82,11 +81,11 @@ def orderings(variants: tuple[str, ...]) -> list[Ordering]:
 
 
 def main(
-    mode: Annotated[str, typer.Argument(help="quick | full")] = "quick",
-    folder: Annotated[Path | None, typer.Option(help="where runs and results go")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="a variant to train, again for more; all by default")] = None,
-    seeds: Annotated[int | None, typer.Option(help="seeds 0, 1, ...; 2 in quick and 3, as in the study, in full")] = None,
-    workers: Annotated[int, typer.Option(help="runs at the same time, one core each")] = 2,
+    mode: study.ModeArgument = "quick",
+    folder: study.FolderOption = None,
+    only: study.OnlyOption = None,
+    seeds: study.SeedsOption = None,
+    workers: study.WorkersOption = 2,
 ) -> None:
     """Trains what is missing, then tabulates, judges and draws routes."""
     mode, _ = study.checked(mode, "pointmass1")

@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
+import torch
 import typer
 from rich.console import Console
 
@@ -19,23 +20,33 @@ from maskbench.app.measure import recompute
 from maskbench.envs.base import MetricsVersion
 from maskbench.envs.kitchen.tasks import TASKS
 from maskbench.errors import DataError
+from maskbench.models.heads.bins import BinsHead
 from maskbench.policies.queries import Query
 from maskbench.reports.average import acted
-from maskbench.reports.behaviour import pushes, sequence_flow, swept
+from maskbench.reports.behaviour import pushes, sequence_flow
 from maskbench.reports.claims import Claim, published
 from maskbench.reports.collect import RolloutResult, Run
 from maskbench.reports.comparison import Key, Ordering, ordering_table, verdicts
-from maskbench.reports.plane import trajectories
+from maskbench.reports.plane import action_bins, trajectories
 from maskbench.reports.style import png
 from maskbench.reports.tables import Cell, Measured, Table
 from maskbench.rollout.metrics import bootstrap_entropy, mode_of
-from maskbench.rollout.plan import EpisodePlan
+from maskbench.rollout.plan import EpisodePlan, PlanRow
 from maskbench.rollout.records import read_records
 from maskbench.rollout.runner import RolloutRunner
 from maskbench.trajectory import EpisodeRecord
 
 Mode = Literal["quick", "full"]
 Env = Literal["blockpush", "kitchen", "pointmass1", "pointmass2"]
+
+#: Arguments and options that the scripts share.
+ModeArgument = Annotated[str, typer.Argument(help="quick | full")]
+EnvOption = Annotated[str, typer.Option("--env", help="blockpush | kitchen | pointmass1 | pointmass2")]
+FolderOption = Annotated[Path | None, typer.Option("--folder", help="where runs and results go")]
+OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="a variant to train, again for more; all by default")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="seeds 0, 1, ...; 2 in quick, the study's number in full")]
+WorkersOption = Annotated[int, typer.Option("--workers", help="runs at the same time, one core each")]
+MoreOption = Annotated[list[str] | None, typer.Option("--more", help="an override of every run, again for more")]
 
 #: Metrics of an environment's table.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -235,6 +246,34 @@ def draw_behaviour(run: Run, env: str, path: Path, episodes: int = 60) -> None:
     path.write_bytes(png(trajectories(groups, behind=behind, title=title, jitter=0.08)))
 
 
+def draw_actions(run: Run, path: Path, samples: int = 200, shown: int = 8000) -> bool:
+    """Demonstrated actions by bin, and those that the model draws at three moments of a held-out episode. False where actions
+    lie in no plane or the model has no bins."""
+    model = load_model(str(run.folder))
+    action = model.spec.with_role("action")[0].name
+    head = model.network.head(action)
+    if not isinstance(head, BinsHead) or head.factor.width != 2:
+        return False
+    data = build_dataset(model.config.dataset, model.environment, model.config.experiment.data_root)
+    normaliser, rng = model.normaliser, np.random.default_rng(0)
+    rows = data.store.rows(data.split.train)
+    found = data.store.array(action)[np.sort(rng.choice(rows, min(shown, len(rows)), replace=False))]
+    bins = head.encode(normaliser.apply(action, torch.as_tensor(found, dtype=torch.float32)))
+    centres = normaliser.invert(action, head.centres)
+    episode = data.store.episode(int(data.split.validation[0])).values
+    moments = sorted({0, len(episode[action]) // 3, 2 * len(episode[action]) // 3})
+    policy = model.policy(Query("bc", action_batch=samples), 1)
+    policy.reset(np.array([0]), [PlanRow(0, 0, 0)])
+    clouds = {}
+    for step in range(moments[-1] + 1):
+        policy.act({f.name: episode[f.name][step : step + 1] for f in model.environment.spec.with_role("state")}, np.array([0]))
+        if step in moments:
+            clouds[f"{samples} draws at step {step}"] = policy.cloud[0]
+    title = f"{model.environment.name}: actions, bins and what the model draws in a held-out episode"
+    path.write_bytes(png(action_bins(found, bins.numpy(), centres.numpy(), clouds, title=title)))
+    return True
+
+
 def walked(record: EpisodeRecord) -> np.ndarray:
     """States ``(length + 1, width)`` of a rollout."""
     assert record.trajectory is not None
@@ -243,32 +282,6 @@ def walked(record: EpisodeRecord) -> np.ndarray:
 
 def walked_episode(states: np.ndarray, final: np.ndarray) -> np.ndarray:
     return np.vstack((states, final[None]))
-
-
-def sweep(
-    key: str, label: str, env: Env, mode: Mode, values: Sequence[int], seeds: int, root: Path, workers: int, stated: int
-) -> None:
-    """Trains one run a value and seed, then writes the table, judges where the best value lies and draws the curves.
-
-    ``stated``: the published value, which the study finds to be near the best: clear drops away from it.
-    """
-    console = Console(stderr=True)
-    lines = {f"{value}/{s}": line(env, mode, s, extra=(f"{key}={value}",)) for value in values for s in range(seeds)}
-    results = train(root, lines, workers, console)
-    columns = ("return", *COLUMNS[env])
-    ours = {f"{label} {value}": numbers(results[str(value)], env, columns) for value in values}
-    statements = [
-        Ordering(f"{label} {stated}, as published, is as good as {label} {value}",
-                 ((((f"{label} {stated}"), "return"), (f"{label} {value}", "return")),), tolerance=0.05)
-        for value in values if value != stated
-    ]  # fmt: skip
-    write(root, "sweep", side_by_side(f"{env}: {label}", env, ours), statements, env, ours, console)
-    shown = {"blockpush": ("P1", "P2"), "kitchen": ("p_1", "p_4")}.get(env, ("success",))
-    curves = {m: {float(v): ours[f"{label} {v}"][m] for v in values if m in ours[f"{label} {v}"]} for m in shown}
-    dots = {m: {float(v): [numbers([r], env, (m,))[m].value for r in results[str(v)]] for v in values} for m in shown}
-    figure = swept(f"{env}: {label}", curves, x_label=label, y_label="share of rollouts", published=float(stated), points=dots)
-    figure.axes[0].set_ylim(-0.02, 1.02)
-    (root / "sweep.png").write_bytes(png(figure))
 
 
 def checked(mode: str, env: str) -> tuple[Mode, Env]:

@@ -194,11 +194,17 @@ def doctor_command() -> None:
 
 
 @app.command("report")
-def report_command(run_dir: Annotated[Path, typer.Argument(help="folder of a run")]) -> None:
-    """Writes an HTML page about a run, or about each of its seeds beside a table of their means and spread."""
+def report_command(run_dir: Annotated[Path, typer.Argument(help="folder of a run or a multirun")]) -> None:
+    """Writes an HTML page about a run, or about each of its seeds beside a table of their means and spread; the tables and the
+    figure of a multirun."""
     from maskbench.reports.html import write_report
     from maskbench.reports.seeds import seed_runs, write_seeds
+    from maskbench.reports.sweep import write_sweep
 
+    if (run_dir / "multirun.yaml").is_file():
+        write_sweep(run_dir)
+        typer.echo("\n".join(str(p) for p in sorted(run_dir.glob("summary.*"))))
+        return
     seeds = seed_runs(run_dir)
     for folder in seeds or [run_dir]:
         typer.echo(write_report(folder))

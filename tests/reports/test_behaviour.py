@@ -7,7 +7,7 @@ import pytest
 
 from maskbench.errors import ConfigError
 from maskbench.reports.behaviour import pushes, sequence_flow, swept
-from maskbench.reports.plane import trajectories
+from maskbench.reports.plane import action_bins, trajectories
 from maskbench.reports.style import DARK, png
 from maskbench.reports.tables import Measured
 
@@ -57,3 +57,18 @@ def test_jitter_moves_curves_apart_and_leaves_demonstrations() -> None:
     drawn = [line.get_xydata() for line in figure.axes[0].lines if len(line.get_xydata()) == 2]
     assert np.array_equal(drawn[0], path)
     assert 0 < np.abs(drawn[1] - drawn[2]).max() <= 0.2
+
+
+def test_actions_carry_the_colour_of_their_bin_and_every_state_has_a_panel() -> None:
+    actions, bins = np.array([[0.0, 0.0], [0.1, 0.0], [1.0, 1.0]]), np.array([0, 0, 1])
+    figure = action_bins(actions, bins, np.array([[0.05, 0.0], [1.0, 1.0]]), {"start": np.eye(4)[:, :2]})
+    first, start = figure.axes
+    colours = first.collections[0].get_facecolor()
+    assert np.array_equal(colours[0], colours[1])
+    assert not np.array_equal(colours[0], colours[2])
+    assert start.get_title(loc="left") == "start"
+    behind, drawn = start.collections
+    assert len(behind.get_offsets()) == 3
+    assert drawn.get_offsets().tolist() == [[0, 0], [0, 1], [1, 0]]
+    assert drawn.get_sizes()[0] > drawn.get_sizes()[1]  # drawn twice of four times
+    assert start.lines[0].get_xydata().tolist() == [[0.05, 0.0], [1.0, 1.0]]

@@ -20,7 +20,7 @@ from maskbench.reports.comparison import ordering_table
 from maskbench.reports.tables import Measured
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "reproducibility_scripts" / "bet"
-NAMES = ("study", "paper_params", "ablations", "sweep_num_bins", "sweep_window_size", "pointmass")
+NAMES = ("study", "paper_params", "ablations", "sweeps", "sweep_num_bins", "sweep_window_size", "pointmass")
 ENVS = ("blockpush", "kitchen", "pointmass1", "pointmass2")
 MODELS = options(config_folder(), "model")
 #: Whether the trunks of the study's ablations are part of this tree.
@@ -70,17 +70,16 @@ def test_published_runs_have_the_published_numbers() -> None:
     assert (quick.dataset.normalise["state"], quick.model.dropout, quick.scheduler.warmup_steps) == ("standard", 0, 200)
 
 
-@pytest.mark.parametrize("name", ["sweep_num_bins", "sweep_window_size"])
-def test_sweeps_hold_the_published_value_and_the_studys(scripts: dict[str, ModuleType], name: str) -> None:
-    values, place = scripts[name].VALUES, int(name == "sweep_window_size")
-    for env in ENVS:
-        for mode in ("quick", "full"):
-            assert scripts["study"].PUBLISHED[env][place] in values[mode][env]
-    if place == 0:
-        assert values["full"]["blockpush"] == (1, 4, 8, 16, 20, 24, 32, 64)
-        assert values["full"]["kitchen"] == (1, 3, 4, 5, 16, 60, 64, 68)
-    else:
-        assert (values["full"]["blockpush"], values["full"]["kitchen"]) == ((1, 3, 5, 10), (1, 5, 10, 20))
+def test_sweeps_hold_the_published_value_and_the_studys(scripts: dict[str, ModuleType]) -> None:
+    bins, window = scripts["sweeps"].NUM_BINS, scripts["sweeps"].WINDOW_SIZE
+    for sweep in (bins, window):
+        for env in ENVS:
+            for mode in ("quick", "full"):
+                assert sweep.published(env) in sweep.values[mode][env]
+    assert (bins.published("kitchen"), window.published("kitchen")) == (64, 10)
+    assert bins.values["full"]["blockpush"] == (1, 4, 8, 16, 20, 24, 32, 64)
+    assert bins.values["full"]["kitchen"] == (1, 3, 4, 5, 16, 60, 64, 68)
+    assert (window.values["full"]["blockpush"], window.values["full"]["kitchen"]) == ((1, 3, 5, 10), (1, 5, 10, 20))
 
 
 def test_every_row_of_the_point_masses_composes(scripts: dict[str, ModuleType]) -> None:

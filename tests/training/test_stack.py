@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from maskbench.errors import ConfigError
+from maskbench.models.positions import LearnedPositions
 from maskbench.training.optim import build_optimizer, build_scheduler
 from maskbench.training.stack import StackedOptimizer, clip_gradients, stack_models, why_not
 
@@ -23,6 +24,26 @@ def test_each_model_sees_its_own_rows(shape: tuple[int, ...]) -> None:
     x = torch.randn(3, *shape)
     expected = torch.cat([m(rows) for m, rows in zip(models, x, strict=True)])
     torch.testing.assert_close(stack_models(models)(x.flatten(0, 1)), expected)
+
+
+def test_each_model_has_its_own_positions_and_learns_them() -> None:
+    class Placed(nn.Module):
+        def __init__(self, seed: int) -> None:
+            super().__init__()
+            torch.manual_seed(seed)
+            self.positions, self.net = LearnedPositions(6, 4), network(seed)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(self.positions.add_to(x))  # type: ignore[no-any-return]
+
+    models, x = [Placed(s) for s in range(3)], torch.randn(3, 5, 4, 4)  # windows shorter than the table
+    expected = torch.cat([m(rows) for m, rows in zip(models, x, strict=True)])
+    wanted = [torch.autograd.grad(m(rows).square().sum(), m.positions.table)[0] for m, rows in zip(models, x, strict=True)]
+    stacked = stack_models(models)
+    found = stacked(x.flatten(0, 1))
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    torch.testing.assert_close(stacked.get_parameter("positions.table").grad, torch.stack(wanted), rtol=1e-3, atol=1e-3)
 
 
 def test_models_share_the_memory_of_the_stack() -> None:
@@ -95,7 +116,7 @@ def test_weights_that_cannot_be_stacked_are_named() -> None:
     tied[1].weight = tied[0].weight
     assert why_not([network(0), network(1)]) is None
     assert why_not([Binned(1.0), Binned(1.0)]) is None
-    assert why_not([Positions(), Positions()]) == "'table' is no weight of a Linear or LayerNorm"
+    assert why_not([Positions(), Positions()]) == "'table' is no weight of a Linear, LayerNorm or table of positions"
     assert why_not([Binned(1.0), Binned(2.0)]) == "'bins' differs between the seeds"
     assert why_not([tied, tied]) == "some of its weights are used in two places"
     with pytest.raises(ConfigError, match=r"Positions cannot be trained as a stack: 'table'.*stack_seeds=false"):

@@ -85,7 +85,7 @@ def _tabulate(folder: Path) -> None:
     if find_runs(folder):
         console = Console(stderr=True)
         console.print(write_sweep(folder).to_rich())
-        console.print(f"tables: {folder}/summary.csv, {folder}/summary.md", soft_wrap=True)
+        console.print(f"tables: {', '.join(str(p) for p in sorted(folder.glob('summary.*')))}", soft_wrap=True)
 
 
 def _arguments(argv: list[str]) -> tuple[list[str], list[str], str]:

@@ -66,5 +66,5 @@ class Decoder(SequenceModel):
         x = layout.to_sequence(self.embed(window.values, masks.visible))  # (B, N, D)
         if self.timesteps is not None:
             x = x + self.timesteps(window, layout)
-        x = self.drop(self.embed_norm(x) + self.positions(x.shape[1]))
+        x = self.drop(self.positions.add_to(self.embed_norm(x)))
         return self.trunk(x, causal=True, keys=padding_keys(window, layout), at=at)

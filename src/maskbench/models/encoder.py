@@ -63,7 +63,7 @@ class Encoder(SequenceModel):
         if self.timesteps is not None:
             x = x + self.timesteps(window, layout)
         elif self.positions is not None:
-            x = self.drop(x + self.positions(x.shape[1]))
+            x = self.drop(self.positions.add_to(x))
         return self.trunk(x, keys=padding_keys(window, layout), at=at)
 
 

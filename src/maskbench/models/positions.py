@@ -29,7 +29,15 @@ def sincos(n: int, d: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], 1)
 
 
-class FixedPositions(nn.Module):
+class Positions(nn.Module):
+    """A row for every place of a sequence: ``forward(n)`` gives the first ``n`` as ``(n, D)``."""
+
+    def add_to(self, x: Tensor) -> Tensor:
+        """Tokens ``(B, N, D)`` with their positions."""
+        return x + self(x.shape[1])
+
+
+class FixedPositions(Positions):
     """A table that is not trained. Beyond ``n`` rows it is stretched by linear interpolation (MaskDP spec 2.10) where
     ``stretch`` is set, continued by its formula otherwise."""
 
@@ -48,7 +56,7 @@ class FixedPositions(nn.Module):
         return (self.make(n, self.table.shape[1]) * self.scale).to(self.table)
 
 
-class LearnedPositions(nn.Module):
+class LearnedPositions(Positions):
     """A trained table: windows may be shorter than it, never longer."""
 
     def __init__(self, n: int, d: int) -> None:
@@ -94,7 +102,7 @@ def build_timesteps(kind: Timesteps, n: int, d: int) -> EpisodeTimesteps | None:
     return EpisodeTimesteps(n, d) if kind == "learned" else None
 
 
-def build_positions(kind: str, n: int, d: int) -> nn.Module:
+def build_positions(kind: str, n: int, d: int) -> Positions:
     """``sinusoidal`` | ``sincos`` | ``sincos_half`` (halved and stretched, MaskDP) | ``learned``."""
     if kind == "learned":
         return LearnedPositions(n, d)

@@ -137,7 +137,7 @@ def task_bars(losses: Sequence[TaskLoss], theme: Theme = LIGHT) -> Figure:
         set_title(axes, "Loss by task")
         places = np.arange(len(totals))
         axes.barh(places, [x.loss for x in totals], height=0.56, color=theme.palette[0])
-        _whiskers(axes, [(x.loss, x.low, x.high) for x in totals], theme)
+        whiskers(axes, [(x.loss, x.low, x.high) for x in totals], theme)
         floors = [(place, x.floor) for place, x in zip(places, totals, strict=True) if x.floor is not None]
         if floors:
             at, floor = np.array(floors).T
@@ -145,7 +145,7 @@ def task_bars(losses: Sequence[TaskLoss], theme: Theme = LIGHT) -> Figure:
                 floor, at - 0.38, at + 0.38, color=theme.palette[1], lw=2.4, label="floor: the least possible", zorder=4
             )
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
-        _horizontal(axes, [x.task.replace("_", " ") for x in totals])
+        horizontal(axes, [x.task.replace("_", " ") for x in totals])
         axes.set_xlim(left=0)
     return figure
 
@@ -170,8 +170,8 @@ def rollout_bars(results: Sequence[RolloutResult], metrics: Sequence[str] | None
             values = [found.get((*key, metric)) for key in keys]
             colours = [theme.muted if p in REFERENCES else theme.palette[queries.index(q) % 6] for q, p in keys]
             axes.barh(range(len(keys)), [0 if r is None else r.value for r in values], height=0.56, color=colours)
-            _whiskers(axes, [(math.nan,) * 3 if r is None else (r.value, r.low, r.high) for r in values], theme)
-            _horizontal(axes, [f"{query}  ·  {policy}" if policy else query for query, policy in keys])
+            whiskers(axes, [(math.nan,) * 3 if r is None else (r.value, r.low, r.high) for r in values], theme)
+            horizontal(axes, [f"{query}  ·  {policy}" if policy else query for query, policy in keys])
             if metric == "success" or metric.startswith(("event:", "mode:")):
                 axes.set_xlim(0, 1.02)
             if any(r is not None and r.value < 0 for r in values):
@@ -200,21 +200,21 @@ def grouped_bars(
             found = [values.get((row, column)) for row in rows]
             colour = theme.palette[i % len(theme.palette)]
             axes.barh(range(len(rows)), [0 if m is None else m.value for m in found], height=0.6, color=colour, alpha=0.85)
-            _whiskers(axes, [(math.nan,) * 3 if m is None else (m.value, m.low, m.high) for m in found], theme)
+            whiskers(axes, [(math.nan,) * 3 if m is None else (m.value, m.low, m.high) for m in found], theme)
             known = [(at, mark.value) for at, row in enumerate(rows) if (mark := (marks or {}).get((row, column))) is not None]
             if known:
                 at, mark_at = np.array(known).T
                 axes.vlines(
                     mark_at, at - 0.4, at + 0.4, color=theme.ink, lw=1.8, zorder=4, label=mark_label if i == 0 else None
                 )
-            _horizontal(axes, rows)
+            horizontal(axes, rows)
             axes.set_xlabel(unit)
         if any(axes.get_legend_handles_labels()[1] for axes in panels):
             figure.legend(loc="outside upper right")
     return figure
 
 
-def _horizontal(axes: Axes, names: Sequence[str]) -> None:
+def horizontal(axes: Axes, names: Sequence[str]) -> None:
     """Named rows, first on top, with vertical grid lines only."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -223,7 +223,7 @@ def _horizontal(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(axis="x", length=0)
 
 
-def _whiskers(axes: Axes, measured: Sequence[tuple[float, float, float]], theme: Theme) -> None:
+def whiskers(axes: Axes, measured: Sequence[tuple[float, float, float]], theme: Theme) -> None:
     for place, (value, low, high) in enumerate(measured):
         if math.isfinite(low) and math.isfinite(high):
             reach = [[max(value - low, 0)], [max(high - value, 0)]]

@@ -46,6 +46,44 @@ def trajectories(
     return figure
 
 
+def action_bins(
+    actions: np.ndarray,
+    bins: np.ndarray,
+    centres: np.ndarray,
+    clouds: Mapping[str, np.ndarray] | None = None,
+    theme: Theme = LIGHT,
+    *,
+    title: str = "",
+    labels: tuple[str, str] = ("x", "y"),
+) -> Figure:
+    """Actions of the plane in k-means bins, a cross at each centre; then one panel a state, the actions that a policy draws
+    there (BeT, its figure of bins and offsets). A bin and its offset are one point, as large as it is often drawn.
+
+    actions: ``(n, 2)`` demonstrated ones, with their ``bins`` ``(n,)`` of ``centres`` ``(K, 2)``. clouds: name -> ``(m, 2)``.
+    """
+    clouds = clouds or {}
+    with canvas(theme, 3.4 * (1 + len(clouds)) + 0.4, 3.5) as figure:
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        panels = figure.subplots(1, 1 + len(clouds), squeeze=False, sharex=True, sharey=True)[0]
+        colours = [theme.palette[k % len(theme.palette)] for k in range(len(centres))]
+        set_title(panels[0], f"{len(actions):,} demonstrated actions, {len(centres)} bins")
+        panels[0].scatter(*actions.T, s=2.5, c=[colours[b] for b in bins], alpha=0.35, lw=0, zorder=2, rasterized=True)
+        for axes, (name, cloud) in zip(panels[1:], clouds.items(), strict=True):
+            set_title(axes, name)
+            axes.scatter(*actions.T, s=1.5, color=theme.grid, lw=0, zorder=1, rasterized=True)
+            drawn, counts = np.unique(cloud.round(6), axis=0, return_counts=True)
+            axes.scatter(*drawn.T, s=10 + 150 * counts / len(cloud), color=theme.palette[1], alpha=0.7, lw=0, zorder=3)
+        for axes in panels:
+            axes.plot(*centres.T, "+", color=theme.ink, ms=6, mew=1.1, zorder=4)
+            axes.set_aspect("equal")
+            axes.set_xlabel(labels[0])
+            axes.margins(0.15)
+            axes.locator_params(nbins=4)
+        panels[0].set_ylabel(labels[1])
+    return figure
+
+
 def grid_paths(
     panels: Mapping[str, Sequence[np.ndarray]],
     walls: np.ndarray,

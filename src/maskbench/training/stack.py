@@ -3,9 +3,9 @@
     stacked weight (S, out, in)  =  [ model 0's weight | model 1's weight | ... ]     one memory, two ways to look at it
 
 Rows of a batch belong to the models in turn: the first B to model 0, the next B to model 1. Attention, activations and
-embedding tables mix no rows and stay what they are; Linear and LayerNorm, which hold the weights, are replaced. Every model
-(and its optimiser's state) keeps working alone, on views of the stacked memory: validation, averages and checkpoints of one
-model need no unstacking.
+embedding tables mix no rows and stay what they are; what holds weights (Linear, LayerNorm, learned positions) is replaced.
+Every model (and its optimiser's state) keeps working alone, on views of the stacked memory: validation, averages and
+checkpoints of one model need no unstacking.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from maskbench.errors import ConfigError
+from maskbench.models.positions import LearnedPositions
 
 
 class StackedLinear(nn.Module):
@@ -51,6 +52,18 @@ class StackedLayerNorm(nn.Module):
         return torch.addcmul(self.bias[:, None], y.reshape(s, -1, d), self.weight[:, None]).to(y.dtype).view(y.shape)
 
 
+class StackedPositions(nn.Module):
+    """Model ``s``'s learned positions on rows ``s * B .. (s + 1) * B`` of ``(S * B, N, D)``."""
+
+    def __init__(self, parts: Sequence[LearnedPositions]) -> None:
+        super().__init__()
+        self.table = _shared([p.table for p in parts])  # (S, most, D)
+
+    def add_to(self, x: Tensor) -> Tensor:
+        s, n = len(self.table), x.shape[1]
+        return (x.unflatten(0, (s, -1)) + self.table[:, None, :n]).flatten(0, 1)
+
+
 def _shared(parameters: Sequence[Tensor]) -> nn.Parameter:
     """The parameters as one ``(S, ...)``, of which each becomes a view."""
     stacked = nn.Parameter(torch.stack([p.detach() for p in parameters]), parameters[0].requires_grad)  # a copy
@@ -60,19 +73,19 @@ def _shared(parameters: Sequence[Tensor]) -> nn.Parameter:
 
 
 def why_not(models: Sequence[nn.Module]) -> str | None:
-    """None, or why models cannot be stacked: weights outside of Linear and LayerNorm, weights that are used twice, or state
-    besides weights (such as fitted bins) that differs."""
+    """None, or why models cannot be stacked: weights outside of Linear, LayerNorm and learned positions, weights that are used
+    twice, or state besides weights (such as fitted bins) that differs."""
     first = models[0]
     stackable = {
         id(p)
         for m in first.modules()
-        if type(m) is nn.Linear or (type(m) is nn.LayerNorm and m.elementwise_affine and m.bias is not None)
+        if type(m) in (nn.Linear, LearnedPositions) or (type(m) is nn.LayerNorm and m.elementwise_affine and m.bias is not None)
         for p in m.parameters(recurse=False)
     }
     named = list(first.named_parameters(remove_duplicate=False))
     alone = [name for name, p in named if id(p) not in stackable]
     if alone:
-        return f"'{alone[0]}' is no weight of a Linear or LayerNorm"
+        return f"'{alone[0]}' is no weight of a Linear, LayerNorm or table of positions"
     if len({id(p) for _, p in named}) < len(named):
         return "some of its weights are used in two places"
     for name, buffer in first.named_buffers():
@@ -92,13 +105,15 @@ def stack_models(models: Sequence[nn.Module]) -> nn.Module:
     stacked = deepcopy(models[0])
     for name, _ in _replaceable(stacked):
         parts = [m.get_submodule(name) for m in models]
-        kind = StackedLinear if isinstance(parts[0], nn.Linear) else StackedLayerNorm
-        stacked.set_submodule(name, kind(parts))  # type: ignore[arg-type]
+        stacked.set_submodule(name, _STACKED[type(parts[0])](parts))  # type: ignore[arg-type]
     return stacked
 
 
+_STACKED = {nn.Linear: StackedLinear, nn.LayerNorm: StackedLayerNorm, LearnedPositions: StackedPositions}
+
+
 def _replaceable(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, m) for name, m in model.named_modules() if type(m) in (nn.Linear, nn.LayerNorm)]
+    return [(name, m) for name, m in model.named_modules() if type(m) in _STACKED]
 
 
 class StackedOptimizer:

@@ -128,6 +128,24 @@ def test_tuned_values_follow_a_model_that_replaces_the_partner() -> None:
     assert other.experiment.num_steps == 10000
 
 
+@pytest.mark.parametrize("env", ["blockpush", "kitchen"])
+def test_schemes_meet_on_equal_terms_where_a_multirun_compares_them(env: str) -> None:
+    found = {m: load("train", [f"env={env}", f"masking={m}"]) for m in ("unimask", "maskdp", "gpt", "bet", "vqbet", "cbet")}
+    for config in found.values():
+        assert config.dataset.generate == found["bet"].dataset.generate
+        assert config.dataset.split == found["bet"].dataset.split
+        assert (config.experiment, config.optimizer, config.scheduler) == (
+            found["bet"].experiment,
+            found["bet"].optimizer,
+            found["bet"].scheduler,
+        )
+    assert found["maskdp"].dataset.normalise["action"] == "minmax"  # its actions end in tanh
+    assert found["gpt"].dataset.normalise["action"] == "standard"
+    published = load("train", [f"paper=bet/{env}"])
+    assert published.dataset.normalise["action"] == "none"
+    assert not published.dataset.generate.options.get("action_noise")
+
+
 @pytest.mark.parametrize(
     ("name", "env", "model", "steps"),
     [
