@@ -85,14 +85,6 @@ def test_an_update_trains_every_network_and_leaves_what_is_frozen(name: str | No
     assert all(p.grad is None for p in agent.parameters())
 
 
-def test_the_learning_rate_falls_and_stays() -> None:
-    learner = Learner(hidden=16, lr=1e-3, lr_final=2e-4, lr_steps=100)
-    assert [learner.rate(step) for step in (0, 50, 100, 900)] == pytest.approx([1e-3, 6e-4, 2e-4, 2e-4])
-    agent = Agent(SIZES, learner)
-    agent.set_rate(50)
-    assert [group["lr"] for group in agent.optimizer.param_groups] == pytest.approx([6e-4])
-
-
 def test_the_actor_may_wait() -> None:
     agent = Agent(SIZES, Learner(hidden=16))
     before = copy.deepcopy(agent.actor.state_dict())

@@ -72,7 +72,7 @@ class LineFamily:
         return LoopedBatch([self.make() for _ in range(n)])
 
 
-LEARNER = Learner(hidden=16, batch_size=16, repeat=2, update_every=2, warmup_steps=40, capacity=120, lr_steps=200)
+LEARNER = Learner(hidden=16, batch_size=16, repeat=2, update_every=2, warmup_steps=40, capacity=120)
 SCHEDULE = Schedule(num_steps=240, seed=5, evaluate_every=60, evaluation_episodes=2, checkpoint_seconds=0.0)
 EXPLORERS = {
     "td3": lambda sizes: None,
@@ -236,7 +236,7 @@ def test_what_does_not_fit_the_episodes_is_refused(tmp_path: Path, change: dict[
 
 
 def test_the_agent_learns_to_stay_at_the_origin(tmp_path: Path) -> None:
-    learner = replace(LEARNER, hidden=32, batch_size=64, warmup_steps=100, capacity=10_000, lr=3e-3, lr_final=3e-3)
+    learner = replace(LEARNER, hidden=32, batch_size=64, warmup_steps=100, capacity=10_000, lr=3e-3)
     state = go(tmp_path, schedule=replace(SCHEDULE, num_steps=1600, evaluate_every=400), learner=learner)
     assert state.best is not None
     assert state.best > 17.5  # of 20; random actions earn 10, the shortest way to the origin about 18.8

@@ -21,7 +21,7 @@ class Learner:
 
     hidden:       width of all networks.
     batch_size:   transitions per update.
-    lr:           Adam's learning rate at first; falls linearly to ``lr_final`` over ``lr_steps`` environment steps.
+    lr:           Adam's learning rate.
     gamma, tau:   discount per decision, speed of the target critic.
     nstep:        decisions over which rewards are summed before the critic is asked.
     repeat:       environment steps per decision while learning.
@@ -37,9 +37,7 @@ class Learner:
 
     hidden: int = 256
     batch_size: int = 256
-    lr: float = 1e-3
-    lr_final: float = 3e-4
-    lr_steps: int = 100_000
+    lr: float = 4e-4
     gamma: float = 0.99
     tau: float = 0.01
     nstep: int = 3
@@ -53,10 +51,6 @@ class Learner:
     squash: bool = True
     capacity: int = 1_000_000
     precision: Literal["fp32", "bf16"] = "fp32"
-
-    def rate(self, step: int) -> float:
-        """Learning rate at an environment step."""
-        return self.lr + (self.lr_final - self.lr) * min(1.0, step / self.lr_steps)
 
 
 class Intrinsic(Protocol):
@@ -96,11 +90,6 @@ class Agent(nn.Module):
     def act(self, states: np.ndarray) -> np.ndarray:
         """Mean actions ``(n, A)`` float32 in states ``(n, S)``."""
         return self.actor(torch.from_numpy(states)).numpy()
-
-    def set_rate(self, step: int) -> None:
-        """Takes the learning rate of an environment step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learner.rate(step)
 
     def update(self, batch: Transitions, generator: torch.Generator, actor: bool = True) -> dict[str, Tensor]:
         """One step of everything that learns (of the actor where asked); returns detached losses and values."""

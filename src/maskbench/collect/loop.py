@@ -134,7 +134,6 @@ def play(
     uniform = rng.uniform(-1.0, 1.0, (horizon // p.repeat, size)).astype(np.float32)
     noise = rng.standard_normal((horizon // p.repeat, size), np.float32) * np.float32(p.noise)
     values = {f.name: np.empty((horizon, *f.shape), f.dtype) for f in spec}
-    agent.set_rate(first)
     shown: dict[str, torch.Tensor] = {}
     for t in range(0, horizon, p.repeat):
         k = t // p.repeat

@@ -64,9 +64,7 @@ class LearnerNode(Node):
 
     hidden: Count = 256
     batch_size: Count = 256
-    lr: Positive = 1e-3
-    lr_final: Positive = 3e-4
-    lr_steps: Count = 100_000
+    lr: Positive = 4e-4
     gamma: Annotated[float, Bound(least=0, below=1)] = 0.99
     tau: Share = 0.01
     nstep: Count = 3
