@@ -5,9 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra import compose
+from omegaconf import OmegaConf
 
-from maskbench.app.config.compose import load
+from maskbench.app.config.compose import load, opened
 from maskbench.app.config.decode import KeyMistake
+from maskbench.app.config.folder import config_folder
 from maskbench.app.text_eval import run_text_eval
 from maskbench.app.text_stream import Kitchens, Mixed, Stored, by_game
 from maskbench.app.text_train import load_text_model, run_text_training
@@ -124,7 +127,11 @@ def test_loading_needs_a_run(tmp_path: Path) -> None:
 
 def test_eval_says_what_a_run_foretells_and_what_happened(tmp_path: Path, few: None) -> None:
     line = [*TINY, "masking=text_hindsight", "masking.train.given=[obs]", "masking.train.predict=[exp,act]"]
-    run_text_training(load("train", [*line, "text.labellers=[recipe]"]), tmp_path / "run")
+    line += ["text.labellers=[recipe]"]
+    run_text_training(load("train", line), tmp_path / "run")
+    (tmp_path / "run/.hydra").mkdir()
+    with opened(config_folder()):
+        OmegaConf.save(compose("train", line), tmp_path / "run/.hydra/config.yaml")
     total = run_text_eval(load("eval", [f"model.load_dir={tmp_path / 'run'}"]), tmp_path / "eval")
     with (tmp_path / "eval/evaluation/expectations.csv").open() as file:
         rows = {row["factor"]: row for row in csv.DictReader(file)}
