@@ -38,14 +38,14 @@ NUM_BINS = Sweep(
         "quick": {
             "blockpush": (1, 8, 24, 64),
             "kitchen": (1, 16, 64),
-            "pointmass1": (1, 2, 3, 4, 8),
-            "pointmass2": (1, 2, 3, 4, 8),
+            "pointmass1": (1, 2, 3),  # it has three actions
+            "pointmass2": (1, 2, 3),
         },
         "full": {
             "blockpush": (1, 4, 8, 16, 20, 24, 32, 64),
             "kitchen": (1, 3, 4, 5, 16, 60, 64, 68),
-            "pointmass1": (1, 2, 3, 4, 8, 16),
-            "pointmass2": (1, 2, 3, 4, 8, 16),
+            "pointmass1": (1, 2, 3),
+            "pointmass2": (1, 2, 3),
         },
     },
 )

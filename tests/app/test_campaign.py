@@ -64,6 +64,14 @@ def test_finished_runs_are_not_trained_again_and_interrupted_ones_resume(tmp_pat
     assert [t[2] for t in times(root, "b")] == ["resumed"]
 
 
+def test_what_ended_before_its_first_checkpoint_begins_anew(tmp_path: Path, script: Path) -> None:
+    written = tmp_path / "runs" / "a" / ".hydra"
+    written.mkdir(parents=True)
+    Campaign(tmp_path / "runs", {"a": []}, script=script).run(quiet())
+    assert not written.exists()  # where it stands, train.py refuses the folder
+    assert [t[2] for t in times(tmp_path / "runs", "a")] == ["started"]
+
+
 def test_two_workers_train_at_the_same_time_and_a_finetune_waits_for_its_base(tmp_path: Path, script: Path) -> None:
     root = tmp_path / "runs"
     runs = {"tuned/0": [f"model.load_dir={root / 'base/0'}"], "base/0": ["sleep=1"], "other": ["sleep=1"]}

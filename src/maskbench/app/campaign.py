@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,9 @@ class Campaign:
         return ["-m", *self.runs[name], f"launcher={self.launcher}", *where]
 
     def _start(self, name: str, state: State, console: Console) -> subprocess.Popen[bytes]:
+        written = self.root / name / ".hydra"
+        if state == "missing" and written.is_dir():  # refused, or killed before its first checkpoint: it begins anew
+            shutil.rmtree(written)
         command = [sys.executable, str(self.script), *self.command(name, state)]
         if self.workers == 1:
             console.rule(name)
