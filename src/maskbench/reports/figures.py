@@ -224,6 +224,7 @@ def horizontal(axes: Axes, names: Sequence[str]) -> None:
 
 
 def whiskers(axes: Axes, measured: Sequence[tuple[float, float, float]], theme: Theme) -> None:
+    """Intervals over horizontal bars: ``(value, low, high)`` of each, from the first; NaN bounds draw nothing."""
     for place, (value, low, high) in enumerate(measured):
         if math.isfinite(low) and math.isfinite(high):
             reach = [[max(value - low, 0)], [max(high - value, 0)]]
