@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from maskbench.app.campaign import Campaign
-from maskbench.app.config.schema import PolicyConfig
+from maskbench.app.config.schema_play import PolicyConfig
 from maskbench.app.text_train import TextModel, load_text_model, make_text_policy
 from maskbench.envs.text.cooking import Cooking
 from maskbench.envs.text.family import TextGames

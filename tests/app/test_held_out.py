@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from maskbench.app.config.compose import load
-from maskbench.app.config.schema import FAIR
+from maskbench.app.config.schema_play import FAIR
 from maskbench.app.held_out import goal_pairs, multi_goal_rows, prompt_rows
 from maskbench.data.dataset import Dataset
 from maskbench.data.normalise import Normaliser

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskbench.app.config.schema import Query
+from maskbench.app.config.schema_play import Query
 from maskbench.app.plans import build_plan, waypoint_times
 from maskbench.data.dataset import Dataset, load_dataset
 from maskbench.envs.doorkey import DoorKey

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,13 @@ def test_simulations_of_a_closed_batch_start_anew() -> None:
 
     first = played()
     np.testing.assert_array_equal(played(), first)
+
+
+def test_another_process_gets_the_same_body_and_task() -> None:
+    here = DMControl("cheetah", "flip", horizon=7, height=48, width=64)
+    there = pickle.loads(pickle.dumps(here))
+    assert (there.name, there.task, there.horizon, there.height, there.width) == ("cheetah", "flip", 7, 48, 64)
+    first, second = here.make(), there.make()
+    assert np.array_equal(first.reset(seed=3)[0]["state"], second.reset(seed=3)[0]["state"])
+    action = np.full(6, 0.3, np.float32)
+    assert first.step(action)[1] == second.step(action)[1]

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from maskbench.app.config.schema import FAIR, EvalExperiment, Experiment, Metrics, Protocol
-from maskbench.app.config.schema import Query as QueryConfig
+from maskbench.app.config.schema import EvalExperiment, Experiment
+from maskbench.app.config.schema_play import FAIR, Metrics, Protocol
+from maskbench.app.config.schema_play import Query as QueryConfig
 from maskbench.app.experiment import Model, load_model
 from maskbench.app.plans import build_plan, recorded_plan
 from maskbench.data.dataset import Dataset

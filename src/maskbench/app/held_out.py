@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from maskbench.app.config.schema import FAIR, Protocol
+from maskbench.app.config.schema_play import FAIR, Protocol
 from maskbench.data.dataset import Dataset
 from maskbench.data.store import EpisodeStore
 from maskbench.envs.base import Start

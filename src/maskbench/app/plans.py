@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from maskbench.app.config.schema import FAIR, Protocol
-from maskbench.app.config.schema import Query as QueryConfig
+from maskbench.app.config.schema_play import FAIR, Protocol
+from maskbench.app.config.schema_play import Query as QueryConfig
 from maskbench.app.held_out import goal_pairs, multi_goal_rows, prompt_rows
 from maskbench.data.dataset import Dataset
 from maskbench.data.store import EpisodeStore

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from maskbench.app.acting import FILMED, Played, play_model, rollout_name, why_no_films
 from maskbench.app.config.instantiate import instantiate
-from maskbench.app.config.schema import FAIR, EvalExperiment, Metrics, Protocol, Query, RolloutConfig
+from maskbench.app.config.schema import EvalExperiment, RolloutConfig
 from maskbench.app.config.schema_model import LoadedModel
+from maskbench.app.config.schema_play import FAIR, Metrics, Protocol, Query
 from maskbench.app.experiment import Model, build_dataset, load_model, pick_device
 from maskbench.app.results import write_results
 from maskbench.app.seeds import for_each_seed

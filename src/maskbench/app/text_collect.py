@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from maskbench.app.config.instantiate import instantiate
-from maskbench.app.config.schema import PolicyConfig
 from maskbench.app.config.schema_env import EnvNode
+from maskbench.app.config.schema_play import PolicyConfig
 from maskbench.app.text_players import has_recipe, make_player
 from maskbench.app.text_rollout import as_rollout
 from maskbench.envs.text.family import TextGames

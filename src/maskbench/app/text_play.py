@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from maskbench.app.config.instantiate import instantiate
-from maskbench.app.config.schema import EvalExperiment, PolicyConfig, RolloutConfig
+from maskbench.app.config.schema import EvalExperiment, RolloutConfig
 from maskbench.app.config.schema_env import EnvNode
+from maskbench.app.config.schema_play import PolicyConfig
 from maskbench.app.text_players import has_recipe, load_player, make_player, with_what_it_needs
 from maskbench.app.text_rollout import EPISODES, stored_as
 from maskbench.envs.text.base import TextStep

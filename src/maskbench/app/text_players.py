@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from maskbench.app.config.schema import PolicyConfig
 from maskbench.app.config.schema_env import EnvNode
+from maskbench.app.config.schema_play import PolicyConfig
 from maskbench.errors import ConfigError
 from maskbench.policies.text_agents import TextAgent
 from maskbench.policies.text_baselines import Expert, Noisy, RandomAdmissible, Retrieval

@@ -17,9 +17,10 @@ from rich.console import Console
 from maskbench.app.config.decode import decode
 from maskbench.app.config.instantiate import instantiate
 from maskbench.app.config.runs import saved_config
-from maskbench.app.config.schema import PolicyConfig, RolloutConfig, TrainConfig
+from maskbench.app.config.schema import RolloutConfig, TrainConfig
 from maskbench.app.config.schema_masking import Masking, Mixture
 from maskbench.app.config.schema_model import LanguageModel as LanguageNode
+from maskbench.app.config.schema_play import PolicyConfig
 from maskbench.app.experiment import pick_device
 from maskbench.app.text_players import has_recipe, with_what_it_needs, wrapped
 from maskbench.app.text_rollout import play_text

@@ -55,6 +55,10 @@ class DMControl(Environment):
             )
         )
 
+    def __reduce__(self) -> tuple[type[DMControl], tuple[Any, ...]]:
+        """Other processes build their own body and simulations."""
+        return DMControl, (self.domain, self.task, self.horizon, self.height, self.width)
+
     def make(self) -> DMControlEnv:
         """One environment; raises MissingExtraError where mujoco or dm_control is not installed. Needs no OpenGL to step."""
         return DMControlEnv(self, Simulator(self.body))

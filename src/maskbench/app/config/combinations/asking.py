@@ -6,7 +6,8 @@ import re
 
 from maskbench.app.config.combinations.windows import window_of
 from maskbench.app.config.decode import KeyMistake
-from maskbench.app.config.schema import EvalConfig, Query, RolloutConfig, TrainConfig
+from maskbench.app.config.schema import EvalConfig, RolloutConfig, TrainConfig
+from maskbench.app.config.schema_play import Query
 
 
 def query_is_complete(c: TrainConfig | EvalConfig | RolloutConfig) -> None:
