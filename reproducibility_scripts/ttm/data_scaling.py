@@ -44,7 +44,7 @@ def data(root: Path, games: int) -> Path:
 
 def runs(mode: study.Mode, seeds: int, root: Path) -> dict[str, list[str]]:
     """Overrides by name, ``games_<n>/<seed>``."""
-    more = ["experiment.num_steps=150"] if mode == "quick" else [*cooking.FULL, "text.kitchen_levels=[2]"]
+    more = ["experiment.num_steps=500"] if mode == "quick" else [*cooking.FULL, "text.kitchen_levels=[2]"]
     return {
         f"games_{n}/{s}": [
             *("paper=ttm/cooking_quick", "env=kitchen_lite", f"env.level={LEVEL}", "text.kitchen=0"),
