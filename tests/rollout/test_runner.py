@@ -92,6 +92,20 @@ def test_goal_distance_is_the_least_after_any_action_and_never_that_of_the_start
     assert "goal_distance" not in free.metrics
 
 
+def test_distances_are_also_told_in_deviations_where_these_are_given() -> None:
+    spreads = {"state": np.array([1.0, 2.0, 0.5])}
+    runner = RolloutRunner(
+        Drift(), partial(RandomPolicy, Drift.spec["action"], -1.0, 1.0), record_trajectories=True, spreads=spreads
+    )
+    for row, record in zip(GOAL_PLAN, runner.run(GOAL_PLAN), strict=True):
+        assert record.trajectory is not None
+        assert row.goal is not None
+        visited = np.concatenate([record.trajectory["state"][1:], record.trajectory["final.state"][None]])
+        gaps = (visited[:, 1:].astype(np.float64) - row.goal["state"][1:]) / spreads["state"][1:]
+        assert record.metrics["goal_distance_scaled"] == pytest.approx(np.linalg.norm(gaps, axis=1).min())
+        assert record.metrics["goal_distance_scaled"] != record.metrics["goal_distance"]
+
+
 def test_goal_distance_agrees_with_the_recorded_states(reference: list[EpisodeRecord]) -> None:
     for record, row in zip(reference, GOAL_PLAN, strict=True):
         assert record.trajectory is not None

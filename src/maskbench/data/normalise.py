@@ -83,6 +83,10 @@ class Normaliser:
         found = self._affine(name, x)
         return x if found is None else x * found[1] + found[0]
 
+    def scale(self, name: str) -> np.ndarray:
+        """``(*shape)`` float64 units of a factor; ones where it is left alone."""
+        return np.asarray(self._scale.get(name, torch.ones(self.spec[name].shape)), np.float64)
+
     def to(self, device: torch.device | str) -> Normaliser:
         """The same statistics on another device."""
         moved = [{k: v.to(device) for k, v in side.items()} for side in (self._shift, self._scale)]

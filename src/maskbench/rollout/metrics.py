@@ -27,6 +27,7 @@ Measures = Callable[[Sequence[EpisodeRecord]], Iterator[Measure]]
 #: Metrics whose median is reported beside their mean.
 _DISTANCES = {
     "goal_distance": "smallest distance to the goal after any action",
+    "goal_distance_scaled": "smallest distance to the goal after any action, each dimension in deviations of the training data",
     "final_goal_distance": "distance to the goal after the last action",
     "waypoint_distance": "mean distance to the waypoints at their times",
     "goal_distance_early": "smallest distance to the goal, of starts in the first 100 steps of their episode",

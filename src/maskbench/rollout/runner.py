@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +33,7 @@ class RolloutRunner:
     frames:         plan rows to film; ``films`` holds their pictures after a run.
     frame_every:    steps between pictures; the first and the last state are always filmed.
     invariant:      run the policy under ``batch_invariant``.
+    spreads:        per state factor its deviations ``(*shape)``: distances to goals are then also told in these.
     progress:       a bar on stderr where a human watches.
     """
 
@@ -45,6 +46,7 @@ class RolloutRunner:
     frame_every: int = 1
     progress: bool = True
     invariant: bool = True
+    spreads: Mapping[str, np.ndarray] | None = None
     #: Row -> ``(pictures, H, W, 3)`` uint8 of the last run, the first one before any action.
     films: dict[int, np.ndarray] = field(default_factory=dict, init=False)
 
@@ -81,6 +83,7 @@ class RolloutRunner:
             frames=frozenset(self.frames),
             frame_every=self.frame_every,
             invariant=self.invariant,
+            spreads=self.spreads,
         )
 
     def _spawned(self, plan: EpisodePlan, workers: int) -> Iterator[tuple[EpisodeRecord, np.ndarray | None]]:
@@ -92,6 +95,7 @@ class RolloutRunner:
             "frames": frozenset(self.frames),
             "frame_every": self.frame_every,
             "invariant": self.invariant,
+            "spreads": self.spreads,
         }
         dealt = [plan.rows[i::workers] for i in range(workers)]
         return play_in_workers(self.environment, self.policy_factory, dealt, options)
@@ -106,6 +110,7 @@ class _Episode:
     length: int = 0
     total: float = 0.0
     nearest: float = np.inf
+    nearest_scaled: float = np.inf
     distance: float = np.inf
     gaps: list[float] = field(default_factory=list)
     passed: list[float] = field(default_factory=list)
@@ -141,6 +146,7 @@ def play(
     frames: Collection[int] = (),
     frame_every: int = 1,
     invariant: bool = True,
+    spreads: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[tuple[EpisodeRecord, np.ndarray | None]]:
     """Plays ``rows`` in this process; yields each record, with its pictures where filmed, as its episode ends.
 
@@ -184,7 +190,9 @@ def play(
             policy.record(slots, after.reward)
             _store(states, after.observation, slots, batch.num_slots)
             episodes = [live[s] for s in order]
-            distances = _distances(environment, after.observation, [e.row.goal for e in episodes])
+            goals = [e.row.goal for e in episodes]
+            distances = _distances(environment, after.observation, goals)
+            scaled = _distances(environment, after.observation, goals, spreads) if spreads else distances
             gaps = _distances(environment, after.observation, [e.wanted_next() for e in episodes])
 
             for i, slot in enumerate(order):
@@ -194,6 +202,7 @@ def play(
                 episode.total += float(after.reward[i])
                 episode.distance = float(distances[i])
                 episode.nearest = min(episode.nearest, episode.distance)
+                episode.nearest_scaled = min(episode.nearest_scaled, float(scaled[i]))
                 if np.isfinite(gaps[i]):
                     episode.gaps.append(float(gaps[i]))
                 episode.pass_by(environment, {name: value[i] for name, value in after.observation.items()})
@@ -207,7 +216,7 @@ def play(
                     episode.pictures.append(batch.render(slot))
                 if ended:
                     final = {name: value[i] for name, value in after.observation.items()}
-                    yield _record(environment, episode, bool(after.terminated[i]), final)
+                    yield _record(environment, episode, bool(after.terminated[i]), final, scaled=spreads is not None)
                     del live[slot]
                     free.append(slot)
     except Exception as error:
@@ -227,8 +236,14 @@ def _store(states: dict[str, np.ndarray], fresh: Observation, slots: np.ndarray,
         states[name][slots] = value
 
 
-def _distances(environment: Environment, after: Observation, wanted: Sequence[Observation | None]) -> np.ndarray:
-    """``(n,)`` distance to the state that each slot wants; infinite where it wants none."""
+def _distances(
+    environment: Environment,
+    after: Observation,
+    wanted: Sequence[Observation | None],
+    spreads: Mapping[str, np.ndarray] | None = None,
+) -> np.ndarray:
+    """``(n,)`` distance to the state that each slot wants, in ``spreads`` of its factors; infinite where it wants none."""
+    units = spreads or {}
     distances = np.full(len(wanted), np.inf)
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, state in enumerate(wanted):
@@ -239,16 +254,21 @@ def _distances(environment: Environment, after: Observation, wanted: Sequence[Ob
         if missing:
             raise EnvError(f"the plan asks for {missing}; the environment observes {sorted(after)}")
         goals = {name: np.stack([np.asarray((wanted[i] or {})[name]) for i in members]) for name in names}
-        distances[members] = environment.goal_distance({name: value[members] for name, value in after.items()}, goals)
+        here = {name: value[members] for name, value in after.items()}
+        for name in units.keys() & goals.keys():
+            here[name], goals[name] = here[name] / units[name], goals[name] / units[name]
+        distances[members] = environment.goal_distance(here, goals)
     return distances
 
 
 def _record(
-    environment: Environment, episode: _Episode, terminated: bool, final: Observation
+    environment: Environment, episode: _Episode, terminated: bool, final: Observation, scaled: bool
 ) -> tuple[EpisodeRecord, np.ndarray | None]:
     metrics = {name: float(value) for name, value in environment.score(episode.total).items()}
     if episode.row.goal is not None:
         metrics |= {"goal_distance": episode.nearest, "final_goal_distance": episode.distance}
+        if scaled:
+            metrics["goal_distance_scaled"] = episode.nearest_scaled
         if episode.row.moment is not None:
             metrics["goal_distance_early" if episode.row.moment < EARLY else "goal_distance_late"] = episode.nearest
     metrics |= {f"waypoint_{i}": distance for i, distance in enumerate(episode.passed, 1)}
