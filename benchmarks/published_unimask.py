@@ -201,6 +201,14 @@ def as_published(store: EpisodeStore) -> dict[str, list[Tensor]]:
 
 def training(published: Published, name: str, steps: int, repeats: int, compiled: bool = False) -> Result:
     """The published training loop over its own epochs, and ours for as many updates of the same size."""
+    items, works = training_works(published, name, steps, compiled)
+    ways = {label: seconds(work) for label, work in works.items()}
+    return compare("doorkey", f"{name}: training samples", items, ways, repeats, "published")
+
+
+def training_works(published: Published, name: str, steps: int, compiled: bool) -> tuple[int, dict[str, Callable[[], object]]]:
+    """Samples of a turn, and what trains on them, by name: ``published``, ``maskbench``, ``bf16``, and where compiled
+    ``compile`` and ``compile + bf16``."""
     size, environment = TRAINING[name], DoorKey()
     store = EpisodeStore.from_episodes(environment.spec, environment.generate(EPISODES, SEED))
     layout = build_layout(store.spec, LENGTH, "timestep")
@@ -221,7 +229,7 @@ def training(published: Published, name: str, steps: int, repeats: int, compiled
             for _ in range(steps // per_epoch):
                 trained = trainer.training_itereration(data, trained, 1)
 
-    ways: dict[str, Callable[[], float | None]] = {"published": seconds(theirs)}
+    works: dict[str, Callable[[], object]] = {"published": theirs}
     sampler = WindowSampler(store, LENGTH, size.batch, SEED, factors=layout.spec.names, by="length")
     bank = TaskBank(sampler.batch(0), {})
     problem = MaskedProblem(sampler, size.scheme(), Objective({"return": 0.0}), bank, size.batch, SEED)
@@ -233,8 +241,8 @@ def training(published: Published, name: str, steps: int, repeats: int, compiled
         options |= {"precision": precision, "compile": compile}
         fit = Trainer(steps, device="cpu", grad_clip=0.5, **options)
         network = size.encoder(layout).train()
-        ways[label] = seconds(partial(_fit, fit, network, problem))
-    return compare("doorkey", f"{name}: training samples", steps * size.batch, ways, repeats, "published")
+        works[label] = partial(_fit, fit, network, problem)
+    return steps * size.batch, works
 
 
 def _fit(trainer: Trainer, network: Encoder, problem: MaskedProblem) -> None:

@@ -1,0 +1,112 @@
+"""Training samples per second of the whole machine, a seed a core, as ratios to uniMASK's published code by the clock.
+
+Run: git clone https://github.com/micahcarroll/uniMASK && python benchmarks/seeds_at_once.py uniMASK [--json results.json]
+
+Several seeds of the multi-task configuration are trained: by the published code one after the other, in one process with
+torch's own number of threads, as its scripts do; by it and by ours one a core at the same time, each on one thread, as our
+campaigns do (``--workers``). Processes stay and take turns. Only an otherwise idle machine can measure this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script, only this folder is on the path
+
+import torch
+from rich.console import Console
+
+from benchmarks.measure import Result, compare
+from benchmarks.published_unimask import Published, training_works
+from benchmarks.run import conclude
+
+NAME = "multi-task"
+CORES = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Way:
+    """What trains the seeds: a side of ``training_works``, in so many processes of so many threads."""
+
+    side: str
+    processes: int
+    threads: int
+
+
+WAYS = {
+    "published": Way("published", 1, CORES),
+    "published, a seed a core": Way("published", CORES, 1),
+    "maskbench": Way("maskbench", CORES, 1),
+    "compile + bf16": Way("compile + bf16", CORES, 1),
+}
+
+
+class Crew:
+    """Processes that train ``CORES`` seeds between them every time they are called."""
+
+    def __init__(self, checkout: Path, steps: int, way: Way) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.turns = CORES // way.processes
+        self.lines: list[Connection] = []
+        self.processes = []
+        for _ in range(way.processes):
+            mine, theirs = context.Pipe()
+            process = context.Process(target=_train, args=(theirs, checkout, steps, way), daemon=True)
+            process.start()
+            self.lines.append(mine)
+            self.processes.append(process)
+        samples = [line.recv() for line in self.lines]  # of one seed, once the process is ready
+        self.items = samples[0] * CORES
+
+    def __call__(self) -> None:
+        for _ in range(self.turns):
+            for line in self.lines:
+                line.send("train")
+            for line in self.lines:
+                line.recv()
+
+    def dismiss(self) -> None:
+        for line, process in zip(self.lines, self.processes, strict=True):
+            line.send("end")
+            process.join()
+
+
+def _train(line: Connection, checkout: Path, steps: int, way: Way) -> None:
+    torch.set_num_threads(way.threads)
+    items, works = training_works(Published(checkout), NAME, steps, compiled="compile" in way.side)
+    line.send(items)
+    while line.recv() == "train":
+        works[way.side]()
+        line.send("done")
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Result]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", type=Path, help="folder that holds the published package uniMASK")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of every way")
+    parser.add_argument("--steps", type=int, default=200, help="updates of a seed per turn")
+    parser.add_argument("--json", type=Path, help="also write the results here")
+    chosen = parser.parse_args(arguments)
+    console = Console()
+    crews = {label: Crew(chosen.checkout.resolve(), chosen.steps, way) for label, way in WAYS.items()}
+    items = crews["published"].items
+    result = compare("doorkey", f"{NAME}: training samples of {CORES} seeds", items, crews, chosen.repeats, "published")
+    for crew in crews.values():
+        crew.dismiss()
+    for way, rate in result.rates.items():
+        low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
+        said = f"{rate:,.0f} a second, {middle:.2f}x ({low:.2f} - {high:.2f})"
+        console.print(f"{result.measure}, {way}: {said}", highlight=False, soft_wrap=True)
+    conclude(console, [result], chosen.json)
+    return [result]
+
+
+if __name__ == "__main__":
+    main()
