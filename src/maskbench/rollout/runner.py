@@ -10,6 +10,7 @@ import numpy as np
 
 from maskbench.envs.base import Environment, Observation
 from maskbench.errors import ConfigError, EnvError
+from maskbench.memory import keep_freed_memory
 from maskbench.rollout.invariant import batch_invariant
 from maskbench.rollout.plan import EpisodePlan, PlanRow
 from maskbench.rollout.policy import Annotated, Instructed, Policy
@@ -153,6 +154,7 @@ def play(
     An episode ends when the environment says terminated or truncated, or when the row's budget (the horizon, where it has
     none) is spent. Nothing resets by itself: the observation after the last action is that of the same episode.
     """
+    keep_freed_memory()
     batch = environment.make_batch(min(num_slots, len(rows)))
     waiting = list(reversed(rows))
     free = list(range(batch.num_slots))

@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 import ctypes, resource, torch
-from maskbench.training.memory import keep_freed_memory
+from maskbench.memory import keep_freed_memory
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 ctypes.CDLL(None).mallopt(-3, 65536)  # every tensor a mapping of its own: the worst that a process can come to
 if {keep}:
