@@ -24,6 +24,23 @@ def test_products_and_their_gradients_are_those_of_linear(shape: tuple[int, ...]
         torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
 
 
+def test_rows_that_lie_apart_or_are_repeated_are_brought_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN would answer, in a hundred times as long."""
+    given: list[torch.Tensor] = []
+    product = products.product
+    monkeypatch.setattr(products, "product", lambda a, b, bias=None: given.extend((a, b)) or product(a, b, bias))
+    torch.manual_seed(0)
+    layer, x = nn.Linear(16, 24), torch.randn(300, 3, 16, requires_grad=True)
+    apart = products.linear(layer, x[:, 1])
+    apart.sum().backward()  # a gradient of one number, repeated
+    assert len(given) == 6
+    assert all(
+        0 not in t.stride() and 1 in t.stride() and max(t.stride()) == min(t.shape[t.stride().index(1)], 300) for t in given
+    )
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad[:, 1], layer.weight.detach().sum(0).expand(300, 16), atol=1e-5, rtol=1e-5)
+
+
 def test_rollouts_small_products_and_half_precision_keep_torchs_own() -> None:
     layer, x = nn.Linear(16, 24), torch.randn(300, 16, requires_grad=True)
     with torch.no_grad():

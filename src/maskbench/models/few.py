@@ -81,7 +81,7 @@ class _Linear(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        dy = grad.flatten(1)
+        dy = grad.flatten(1).contiguous()  # see products._rows
         return product(weight.t(), dy.t()).view_as(x), product(dy, x.flatten(1)), dy.sum(1)
 
 

@@ -24,10 +24,10 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from maskbench.errors import ConfigError, did_you_mean
+from maskbench.memory import keep_freed_memory
 from maskbench.training import checkpoint
 from maskbench.training.interrupt import SignalGuard
 from maskbench.training.loggers import Logger
-from maskbench.memory import keep_freed_memory
 from maskbench.training.problem import FitResult, OptimizerFactory, Problem, SchedulerFactory
 from maskbench.training.run import Run
 
