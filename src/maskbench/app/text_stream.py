@@ -28,9 +28,15 @@ class Kitchens:
     """
 
     def __init__(
-        self, levels: Sequence[int], foods: str, mix: Sequence[tuple[float, float]], horizon: int, seed: int = 0
+        self,
+        levels: Sequence[int],
+        foods: str,
+        mix: Sequence[tuple[float, float]],
+        horizon: int,
+        seed: int = 0,
+        strange: float = 0.0,
     ) -> None:
-        self.games = {n: KitchenLite(level=n, foods=foods).game() for n in levels}  # type: ignore[arg-type]
+        self.games = {n: KitchenLite(level=n, foods=foods, strange=strange).game() for n in levels}  # type: ignore[arg-type]
         self.mix, self.horizon, self.seed = mix, horizon, seed
 
     def rollout(self, index: int) -> TextRollout:
@@ -86,7 +92,7 @@ def build_source(config: TrainConfig) -> tuple[TextSource, list[TextRollout]]:
     text, seed = config.text, config.experiment.seed
 
     def kitchens(of: int) -> Kitchens:
-        return Kitchens(text.kitchen_levels, text.kitchen_foods, text.mix, text.horizon, of)
+        return Kitchens(text.kitchen_levels, text.kitchen_foods, text.mix, text.horizon, of, text.kitchen_strange)
 
     source: TextSource = kitchens(seed)
     validation = [kitchens(-1 - seed).rollout(i) for i in range(text.validation)]

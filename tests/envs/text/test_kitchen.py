@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maskbench.envs.text.kitchen.babble import babble
 from maskbench.envs.text.kitchen.game import Kitchen
 from maskbench.envs.text.kitchen.house import HELD, KITCHEN, build
 from maskbench.envs.text.kitchen.pantry import FOODS, stock
@@ -182,3 +183,33 @@ def test_every_room_can_be_reached_and_every_ingredient_lies_somewhere(seed: int
 def test_a_game_has_to_be_reset_first() -> None:
     with pytest.raises(EnvError, match="reset"):
         Kitchen(level_of(1, "gata")).step("look")
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_strange_kitchens_are_the_same_games_in_other_words(level: int) -> None:
+    plain, strange = (Kitchen(level_of(level, "gata"), invented=True, strange=share) for share in (0.0, 1.0))
+    for seed in range(5):
+        known, unknown = plain.reset(seed), strange.reset(seed)
+        assert known.obs != unknown.obs
+        assert known.admissible == unknown.admissible
+        for place in (p for p in strange.surfaces() if p in strange.house.furniture):
+            assert all(thing in unknown.obs for thing in (place, *strange.at(place)))
+        assert win(plain, seed)[1::2] == win(strange, seed)[1::2]
+
+
+def test_half_strange_kitchens_keep_half_of_the_sentences() -> None:
+    def sentences(share: float) -> list[str]:
+        kitchens = Kitchen(level_of(2, "gata"), invented=True, strange=share)
+        return [kitchens.reset(seed).obs.split("\n")[2] for seed in range(200)]
+
+    kept = sum(a == b for a, b in zip(sentences(0.0), sentences(0.5), strict=True))
+    assert 60 < kept < 140
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from(["{0}", "the {1}", "kitchen"]), max_size=3))
+def test_babble_keeps_its_parts_in_their_order_and_ends_a_sentence(seed: int, parts: list[str]) -> None:
+    said = babble(Random(seed), *parts)
+    assert said[-1] in ".!?"
+    at = 0
+    for part in parts:
+        at = said.lower().index(part.lower(), at) + len(part)

@@ -181,6 +181,7 @@ class TextTraining:
     kitchen: Annotated[float, Bound(least=0, most=1)] = 0.0
     kitchen_levels: tuple[Annotated[int, Bound(least=1, most=4)], ...] = (1, 2)
     kitchen_foods: Literal["textworld", "invented"] = "invented"
+    kitchen_strange: Annotated[float, Bound(least=0, most=1)] = 0.0
     mix: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.2, 1.0))
     horizon: Count = 25
     labellers: tuple[Literal["event", "failure", "reading", "recipe", "outcome"], ...] = ()

@@ -173,6 +173,7 @@ class KitchenLite(EnvNode):
     games: Steps | None = None
     horizon: Steps = 50
     expert: bool = True
+    strange: Annotated[float, Bound(least=0, most=1)] = 0.0
 
 
 @dataclass(frozen=True)

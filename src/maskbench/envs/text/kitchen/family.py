@@ -19,6 +19,7 @@ class KitchenLite(TextGames):
     games:   how many different games there are; None = every seed is one of its own.
     horizon: commands of an episode.
     expert:  whether observations name the teacher's command.
+    strange: share of the sentences about rooms and furniture that are random words around the names (``babble``).
     """
 
     def __init__(
@@ -30,12 +31,15 @@ class KitchenLite(TextGames):
         games: int | None = None,
         horizon: int = 50,
         expert: bool = True,
+        strange: float = 0.0,
     ) -> None:
+        if not 0 <= strange <= 1:
+            raise ConfigError(f"strange is a share from 0 to 1; found {strange}")
         if games is not None and games < 1:
             raise ConfigError(f"games must be at least 1, or null for a new one each episode; found {games}")
         self.name = "kitchen_lite"
         self.level, self.split, self.horizon, self.expert = level_of(level, flavour), split, horizon, expert
-        self.foods = foods
+        self.foods, self.strange = foods, strange
         self.worlds = None if games is None else range(FIRST_SEED[split], FIRST_SEED[split] + games)
 
     @property
@@ -44,4 +48,4 @@ class KitchenLite(TextGames):
 
     def game(self) -> Kitchen:
         split: Split = self.split  # type: ignore[assignment]
-        return Kitchen(self.level, split, self.foods == "invented", self.expert)
+        return Kitchen(self.level, split, self.foods == "invented", self.expert, self.strange)

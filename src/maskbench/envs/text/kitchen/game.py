@@ -39,17 +39,19 @@ class State:
 
 
 class Kitchen(TextEnv):
-    """One cooking game a seed. ``expert``: whether steps name the teacher's command."""
+    """One cooking game a seed. ``expert``: whether steps name the teacher's command; ``strange``: see ``Prose``."""
 
-    def __init__(self, level: Level, split: Split = "train", invented: bool = False, expert: bool = True) -> None:
-        self.level, self.split, self.invented, self.expert = level, split, invented, expert
+    def __init__(
+        self, level: Level, split: Split = "train", invented: bool = False, expert: bool = True, strange: float = 0.0
+    ) -> None:
+        self.level, self.split, self.invented, self.expert, self.strange = level, split, invented, expert, strange
         self._state: State | None = None
         self._last: TextStep | None = None
 
     def reset(self, seed: int) -> TextStep:
         rng = Random(f"{self.split}/{seed}")
         self.house: House = build(self.level, self.split, self.invented, rng)
-        self._prose = Prose(self.house, rng)
+        self._prose = Prose(self.house, rng, self.strange)
         house = self.house
         self._state = State(house.start, dict(house.places), dict(house.states), set(house.closed), set())
         return self._step(f"{GOAL}\n{self._look()}", 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
+from maskbench.envs.text.kitchen.babble import babble
 from maskbench.envs.text.kitchen.house import House
 
 _INTRO = (
@@ -67,9 +69,12 @@ _EXAMINE = ("{0} is unstable.", "{0} is stable.", "{0} is solid.", "{0} is balan
 
 
 class Prose:
-    """The sentences of one game."""
+    """The sentences of one game.
 
-    def __init__(self, house: House, rng: Random) -> None:
+    strange: share of those about rooms and furniture that are random words around the names.
+    """
+
+    def __init__(self, house: House, rng: Random, strange: float = 0.0) -> None:
         self._house = house
         self._intro = {room: (rng.choice(_INTRO) + rng.choice(_AFTER_INTRO)).format(room) for room in house.exits}
         self._see = {name: rng.choice(_SEE) for name in house.furniture}
@@ -78,6 +83,22 @@ class Prose:
         self._empty = {name: rng.choice(_VOID if holder.lid else _BARE) for name, holder in house.furniture.items()}
         self._examine = {name: rng.choice(_EXAMINE).format(f"The {name}") for name in house.furniture}
         self._ways = {(room, way): rng.choice(_WAY).format(way) for room, ways in house.exits.items() for way in ways}
+        if strange > 0:
+            self._estrange(rng, strange)
+
+    def _estrange(self, rng: Random, share: float) -> None:
+        tellings: tuple[tuple[dict[Any, str], Callable[[Any], tuple[str, ...]]], ...] = (
+            (self._intro, lambda room: (room,)),
+            (self._see, lambda _: ("{0}",)),
+            (self._look, lambda _: ()),
+            (self._full, lambda _: ("the {0}", "{1}")),
+            (self._empty, lambda _: ()),
+            (self._ways, lambda way: (way[1],)),
+        )
+        for sentences, names in tellings:
+            for key in sentences:
+                if rng.random() < share:
+                    sentences[key] = " " * (sentences is self._look) + babble(rng, *names(key))
 
     def room(self, room: str, on: dict[str, list[str]], shut: set[str]) -> str:
         """What ``look`` prints. ``on``: contents of each place in sight, described. ``shut``: closed doors and lids."""
