@@ -178,7 +178,7 @@ def swept(
             axes.plot(at, [v.value for v in found], "o-", color=colour, lw=1.8, ms=4.5, label=name, zorder=3)
             for x, seeds in ((points or {}).get(name) or {}).items():
                 axes.plot([places[x]] * len(seeds), seeds, "o", color=colour, ms=2.5, alpha=0.5, zorder=2)
-        axes.set_xticks(list(places.values()), [f"{x:g}" for x in places])
+        axes.set_xticks(list(places.values()), ["∞" if math.isinf(x) else f"{x:g}" for x in places])
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         if len(series) > 1 or published in places:

@@ -83,6 +83,7 @@ class Prose:
         self._empty = {name: rng.choice(_VOID if holder.lid else _BARE) for name, holder in house.furniture.items()}
         self._examine = {name: rng.choice(_EXAMINE).format(f"The {name}") for name in house.furniture}
         self._ways = {(room, way): rng.choice(_WAY).format(way) for room, ways in house.exits.items() for way in ways}
+        self._lidless = {name for name, holder in house.furniture.items() if holder.lid and rng.random() < 0.5}
         if strange > 0:
             self._estrange(rng, strange)
 
@@ -122,7 +123,8 @@ class Prose:
     def _furniture(self, name: str, contents: Sequence[str], shut: bool) -> str:
         holder = self._house.furniture[name]
         if holder.lid:
-            noun = f"{'a closed' if shut else 'an open'} {name}"
+            kind = article(name) if name in self._lidless else "a closed" if shut else "an open"
+            noun = f"{kind} {name}"
             rest = (
                 ""
                 if shut
