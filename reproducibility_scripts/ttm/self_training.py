@@ -66,7 +66,8 @@ def line(epoch: int, root: Path, mode: study.Mode) -> list[str]:
     _, _, level, steps = SIZES[mode]
     found = ["paper=ttm/self_training", f"env.level={level}", f"dataset.path={root / 'rollouts'}"]
     found += [f"experiment.epoch={epoch}", f"experiment.num_steps={steps}"]
-    return found + ([f"model.load_dir={root / f'epoch_{epoch - 1}'}", "optimizer.lr=1e-3"] if epoch else [])
+    before = [f"model.load_dir={root / f'epoch_{epoch - 1}'}", "model.which=last", "optimizer.lr=1e-3"]
+    return found + (before if epoch else [])
 
 
 def students(
@@ -98,7 +99,8 @@ def main(mode: study.ModeArgument = "quick", folder: study.Folder = Path("train_
     curves: dict[str, dict[float, Measured]] = {"student_train": {}, "student_test": {}}
     for epoch in range(epochs + 1):
         Campaign(root, {f"epoch_{epoch}": line(epoch, root, how)}).run(console)
-        model = load_text_model(str(root / f"epoch_{epoch}"))
+        # the last weights: those best at held-out games of the data, which its own rollouts are not like, would stay the first
+        model = load_text_model(str(root / f"epoch_{epoch}"), "last")
         found = students(model, epoch, root, train, test, games)
         for name, score in zip(curves, found, strict=True):
             curves[name][epoch] = score
