@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -9,7 +10,8 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from maskbench.rollout.invariant import batch_invariant  # noqa: E402
+from maskbench.models.products import linear_gelu  # noqa: E402
+from maskbench.rollout.invariant import PackedWeights, batch_invariant  # noqa: E402
 
 
 def changed(layer: Callable[[Tensor], Tensor], *shape: int, integers: int = 0) -> list[int]:
@@ -72,6 +74,8 @@ LAYERS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     ),
     "convolution": (nn.Conv2d(3, 4, 3), (3, 8, 8)),
     "LSTM": (lambda x: nn.LSTM(6, 9, 2, batch_first=True)(x)[0] if torch.manual_seed(0) else x, (5, 6)),
+    "linear and gelu, wide": (partial(linear_gelu, nn.Linear(72, 100), approximate="none"), (3, 72)),
+    "linear and gelu, narrow": (partial(linear_gelu, nn.Linear(5, 7), approximate="tanh"), (3, 5)),
     "transformer block": (Block(), (5, 36)),
 }
 
@@ -105,6 +109,14 @@ def test_scalar_tails_of_elementwise_functions_do_depend_on_the_batch_without_ca
     if "AVX" not in torch.backends.cpu.get_cpu_capability():
         pytest.skip("needs vector registers")
     assert changed(lambda x: F.gelu(x, approximate="tanh"), 3, 7) != []
+
+
+def test_packed_weights_follow_their_parameters() -> None:
+    layer, x, packed = nn.Linear(72, 100), torch.randn(5, 72), PackedWeights()
+    for _ in range(2):
+        with torch.no_grad(), batch_invariant(packed):
+            torch.testing.assert_close(layer(x), x @ layer.weight.T + layer.bias, rtol=1e-4, atol=1e-5)
+            layer.weight.mul_(-3.0)
 
 
 def test_thread_count_is_restored_also_after_an_error() -> None:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 #: Rows from which the fixed cost of another library pays (measured).
 _MANY_ROWS = 256
@@ -32,6 +33,21 @@ def linear_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return y
+
+
+def linear_gelu(layer: nn.Module, x: Tensor, approximate: str) -> Tensor:
+    """``F.gelu(layer(x))`` for a Linear."""
+    if type(layer) is nn.Linear and has_torch_function_unary(x):
+        return _linear_gelu(x, layer.weight, layer.bias, approximate)
+    return F.gelu(linear(layer, x), approximate=approximate)
+
+
+def _linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
+    """Under a name of its own, which rollouts answer with one operation (``rollout/invariant.py``)."""
+    if has_torch_function_unary(x):
+        y: Tensor = handle_torch_function(_linear_gelu, (x,), x, weight, bias, approximate)
+        return y
+    return F.gelu(F.linear(x, weight, bias), approximate=approximate)
 
 
 def trains_faster(x: Tensor) -> bool:

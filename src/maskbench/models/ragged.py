@@ -54,7 +54,7 @@ def spread(trunk: Transformer, shared: Tensor, own: Tensor, at: Tensor, rows: Ro
     """
     block = cast(Block, trunk.blocks[0])
     x, qkv = (
-        everywhere[rows.place].index_copy_(0, at, here)
+        everywhere.index_select(0, rows.place).index_copy_(0, at, here)
         for everywhere, here in ((shared, own), (_project(block, shared), _project(block, own)))
     )
     return x, qkv
@@ -65,20 +65,17 @@ def transform(trunk: Transformer, x: Tensor, rows: Rows, at: Tensor | None = Non
 
     qkv: what the first block's projection gives, where it is known.
     """
-    width = x.shape[-1]
     asked = None if at is None else (rows.first[:, None] + at)[rows.order].flatten()
     each = None if at is None else at.shape[1]
     blocks = cast(Sequence[Block], trunk.blocks)
     for block in blocks:
         alone = asked if block is blocks[-1] else None
-        if alone is not None and qkv is None:
-            (wq, wkv), (bq, bkv) = (p.split([width, 2 * width]) for p in (block.attention.qkv.weight, block.attention.qkv.bias))
-            y = block.norm1(x)
-            q, kv = linear_by(y[alone], wq, bq), linear_by(y, wkv, bkv)
+        if alone is not None and each is not None and qkv is None:
+            x = x[alone] + _look(block.attention, block.norm1(x), alone, rows, each)
         else:
-            q, kv = (_project(block, x) if qkv is None else qkv).split([width, 2 * width], -1)
+            q, kv = (_project(block, x) if qkv is None else qkv).tensor_split([x.shape[-1]], -1)
             q = q if alone is None else q[alone]
-        x = (x if alone is None else x[alone]) + _attend(block.attention, q, kv, rows, None if alone is None else each)
+            x = (x if alone is None else x[alone]) + _attend(block.attention, q, kv, rows, None if alone is None else each)
         x = x + block.mlp(block.norm2(x))
         qkv = None
     x = cast(nn.Module, trunk.norm)(x)
@@ -105,3 +102,25 @@ def _attend(attention: Attention, q: Tensor, kv: Tensor, rows: Rows, asked: int 
             y = F.scaled_dot_product_attention(queries, keys, values)
             found.append(y.transpose(1, 2).reshape(count * ask, -1))
     return linear(attention.out, torch.cat(found) if found else q)
+
+
+def _look(attention: Attention, x: Tensor, alone: Tensor, rows: Rows, asked: int) -> Tensor:
+    """Attention of the tokens ``alone``, ``asked`` of every row, to the tokens ``x`` ``(M, D)`` of their row.
+
+    No token gets a key or a value of its own: ``q . (W y) = (W' q) . y`` and the weighted sum of values is the value of the
+    weighted sum. A key's bias adds the same to every score of a query and falls out of the softmax.
+    """
+    width, heads = x.shape[-1], attention.n_head
+    wq, wk, wv = attention.qkv.weight.split(width)
+    bq, _, bv = attention.qkv.bias.split(width)
+    q = linear_by(x[alone], wq, bq) * (width // heads) ** -0.5
+    keys = (linear_by(part, w.mT.contiguous(), None) for part, w in zip(q.chunk(heads, -1), wk.chunk(heads), strict=True))
+    looking, found = torch.stack(list(keys), 1), []  # (B Q, H, D)
+    for count, length in rows.groups:
+        (mine, looking), (theirs, x) = looking.tensor_split([count * asked]), x.tensor_split([count * length])
+        seen = theirs.view(count, length, width)
+        weights = torch.bmm(mine.reshape(count, asked * heads, width), seen.mT).softmax(-1)
+        found.append(torch.bmm(weights, seen).view(count * asked, heads, width))
+    sums = torch.cat(found).unbind(1)
+    values = [linear_by(y, w, b) for y, w, b in zip(sums, wv.chunk(heads), bv.chunk(heads), strict=True)]
+    return linear(attention.out, torch.cat(values, -1))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maskbench.errors import ConfigError
 from maskbench.models import few
 from maskbench.models.dropout import Dropout, drop, relu_drop
-from maskbench.models.products import linear, linear_by
+from maskbench.models.products import linear, linear_by, linear_gelu
 
 Norm = Literal["pre", "post"]
 #: ``gelu_tanh``: its approximation, as GPT-2 has it.
@@ -95,13 +95,13 @@ class Block(nn.Module):
         self.drop_inner = Dropout(dropout if norm == "post" else 0.0)  # BERT also drops inside the MLP
 
     def mlp(self, x: Tensor) -> Tensor:
-        x = linear(self.up, x)
         if self.activation == "relu":
-            return linear(self.down, relu_drop(x, self.drop_inner.p, self.training))
-        return linear(self.down, self.drop_inner(self._gelu(x)))
+            return linear(self.down, relu_drop(linear(self.up, x), self.drop_inner.p, self.training))
+        return linear(self.down, self.drop_inner(linear_gelu(self.up, x, self._approximate)))
 
-    def _gelu(self, x: Tensor) -> Tensor:
-        return F.gelu(x, approximate="tanh" if self.activation == "gelu_tanh" else "none")
+    @property
+    def _approximate(self) -> str:
+        return "tanh" if self.activation == "gelu_tanh" else "none"
 
     def forward(self, x: Tensor, causal: bool, keys: Tensor | None, at: Tensor | None = None) -> Tensor:
         looking = x if at is None else take_tokens(x, at)
@@ -124,8 +124,9 @@ class Block(nn.Module):
 
     def _mlp_few(self, x: Tensor) -> Tensor:
         x = few.linear(self.up, x)
-        relu = self.activation == "relu"
-        return few.linear(self.down, relu_drop(x, self.drop_inner.p, self.training) if relu else self.drop_inner(self._gelu(x)))
+        if self.activation == "relu":
+            return few.linear(self.down, relu_drop(x, self.drop_inner.p, self.training))
+        return few.linear(self.down, self.drop_inner(F.gelu(x, approximate=self._approximate)))
 
 
 class Transformer(nn.Module):

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,9 +42,31 @@ _ROW_BY_ROW = frozenset({f"conv{kind}{n}d" for kind in ("", "_transpose") for n 
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 
 
+class PackedWeights:
+    """Parameters of linear maps as oneDNN wants them, which otherwise brings them there at every call: for few rows half of
+    the time of a large map, a tenth for many (measured). Costs their memory once more for as long as this lives."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[Tensor, int, Tensor]] = {}  # the parameter is kept: no other can get its id
+
+    def of(self, weight: Tensor) -> Tensor:
+        """``weight``, packed where it is a parameter; packed anew once its values change."""
+        import torch
+
+        if not isinstance(weight, torch.nn.Parameter) or weight.is_inference():  # which tell of no changes
+            return weight
+        parameter, version, packed = self._found.get(id(weight), (None, -1, weight))
+        if parameter is None or version != weight._version:
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+            self._found[id(weight)] = weight, weight._version, packed
+        return packed
+
+
 @contextlib.contextmanager
-def batch_invariant() -> Iterator[None]:
+def batch_invariant(packed: PackedWeights | None = None) -> Iterator[None]:
     """Reroutes the layers called inside; one intra-op thread, because threads split work by the size of the batch.
+
+    packed: weights that are kept from one use to the next. None: for this one.
 
     Does nothing where torch is not imported: a policy that does not use it needs no care.
     """
@@ -57,7 +79,7 @@ def batch_invariant() -> Iterator[None]:
     if threads != 1:
         torch.set_num_threads(1)
     try:
-        with _mode_class()():
+        with _mode_class()(packed or PackedWeights()):
             yield
     finally:
         if threads != 1:
@@ -65,23 +87,27 @@ def batch_invariant() -> Iterator[None]:
 
 
 @cache
-def _mode_class() -> type[TorchFunctionMode]:
+def _mode_class() -> Callable[[PackedWeights], TorchFunctionMode]:
     from torch.overrides import TorchFunctionMode
 
     class BatchInvariant(TorchFunctionMode):
+        def __init__(self, packed: PackedWeights) -> None:
+            super().__init__()
+            self.linear = partial(_linear, packed)
+
         def __torch_function__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
             kwargs = kwargs or {}
             name = getattr(func, "__name__", "")
-            if name == "linear":
-                return _linear(*args, **kwargs)
+            if name in ("linear", "_linear_gelu"):  # arguments in the same order
+                return self.linear(*args, **kwargs)
             if name in _ELEMENTWISE:
                 return _padded(func, *args, **kwargs)
             if name in _MATMUL and args[1].dim() == 2 and args[0].dim() >= 2:
-                return _linear(args[0], args[1].mT)
+                return self.linear(args[0], args[1].mT)
             if name == "addmm" and not kwargs and args[0].dim() == 1:
-                return _linear(args[1], args[2].mT, args[0])
+                return self.linear(args[1], args[2].mT, args[0])
             if name in _ROW_BY_ROW:
                 return _row_by_row(func, *args, **kwargs)
             if name in _RECURRENT and isinstance(args[-1], bool):
@@ -91,21 +117,25 @@ def _mode_class() -> type[TorchFunctionMode]:
     return BatchInvariant
 
 
-def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``(B, ..., D) -> (B, ..., O)`` by the weight ``(O, D)``; the way depends on all sizes but ``B``."""
+def _linear(
+    packed: PackedWeights, input: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: str | None = None
+) -> Tensor:
+    """``(B, ..., D) -> (B, ..., O)`` by the weight ``(O, D)``, and GELU by its approximation; the way depends on all sizes but
+    ``B``."""
     import torch
 
     if input.dim() == 1:
-        return _linear(input[None], weight, bias)[0]
+        return _linear(packed, input[None], weight, bias, gelu)[0]
     if input.numel() == 0:
         return torch.nn.functional.linear(input, weight, bias)
     batch, wide = input.shape[0], input.shape[-1]
     if _is_large(input, weight) and _sums_rows_alike(*weight.shape):
-        return _one_product(input.reshape(-1, wide), weight, bias).reshape(*input.shape[:-1], len(weight))
+        return _one_product(input.reshape(-1, wide), packed.of(weight), bias, gelu).reshape(*input.shape[:-1], len(weight))
     rows = input.reshape(batch, -1, wide)
     shared = weight.mT.expand(batch, wide, weight.shape[0])
     product = torch.bmm(rows, shared) if bias is None else torch.baddbmm(bias.expand(batch, 1, -1), rows, shared)
-    return product.reshape(*input.shape[:-1], weight.shape[0])
+    product = product.reshape(*input.shape[:-1], weight.shape[0])
+    return product if gelu is None else _padded(torch.nn.functional.gelu, product, approximate=gelu)
 
 
 def _is_large(input: Tensor, weight: Tensor) -> bool:
@@ -116,7 +146,7 @@ def _is_large(input: Tensor, weight: Tensor) -> bool:
     return weight.numel() >= _LARGE and weight.is_contiguous() and input.device.type == "cpu" and fp32 and not gradient
 
 
-def _one_product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _one_product(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = None) -> Tensor:
     """``(M, D) -> (M, O)``. A single row would take another kernel, and every new ``M`` costs a kernel's generation (0.3 ms and
     more): as long as a copy costs less, ``M`` is padded to at most 16 values an octave."""
     import torch
@@ -125,13 +155,15 @@ def _one_product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     step = max(2, 1 << max(0, count.bit_length() - 4))
     short = -count % step if count < _MANY else 0
     padded = torch.nn.functional.pad(rows, (0, 0, 0, short)) if short else rows
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, "none", [], "")
+    after = "none" if gelu is None else "gelu"
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(padded, weight, bias, after, [], gelu or "")
     return product[:count]
 
 
 @cache
 def _sums_rows_alike(out: int, wide: int) -> bool:
-    """Whether each row of oneDNN's product by a weight ``(out, wide)`` is the same bits whatever the number of rows."""
+    """Whether each row of oneDNN's product by a weight ``(out, wide)`` is the same bits whatever the number of rows,
+    packed or not."""
     import torch
 
     if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
@@ -139,8 +171,9 @@ def _sums_rows_alike(out: int, wide: int) -> bool:
     make = torch.Generator().manual_seed(0)
     rows, weight, bias = (torch.randn(*shape, generator=make) for shape in ((416, wide), (out, wide), (out,)))
     whole = _one_product(rows, weight, bias)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
     parts = ((7, 1), (100, 12), (50, 52), (208, 208))
-    return all(torch.equal(_one_product(rows[at : at + n], weight, bias), whole[at : at + n]) for at, n in parts)
+    return all(torch.equal(_one_product(rows[at : at + n], packed, bias), whole[at : at + n]) for at, n in parts)
 
 
 def _padded(func: Any, input: Any, *args: Any, **kwargs: Any) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from maskbench.envs.base import Environment, Observation
 from maskbench.errors import ConfigError, EnvError
 from maskbench.memory import keep_freed_memory
-from maskbench.rollout.invariant import batch_invariant
+from maskbench.rollout.invariant import PackedWeights, batch_invariant
 from maskbench.rollout.plan import EpisodePlan, PlanRow
 from maskbench.rollout.policy import Annotated, Instructed, Policy
 from maskbench.trajectory import EpisodeRecord
@@ -162,7 +163,7 @@ def play(
     states: dict[str, np.ndarray] = {}
     action_factors = environment.spec.with_role("action")
     action_name = action_factors[0].name if len(action_factors) == 1 else "action"
-    careful = batch_invariant if invariant else contextlib.nullcontext
+    careful = partial(batch_invariant, PackedWeights()) if invariant else contextlib.nullcontext
     try:
         while live or waiting:
             if waiting and free:
