@@ -259,8 +259,9 @@ class Sides:
         return cls(published, store, workspace, model, list(workspace.train_set.dataset.indices))
 
 
-def training(sides: Sides, compiled: bool, repeats: int) -> Result:
-    """One epoch of the published loop, and ours over as many windows of the same episodes, in batches as large."""
+def training_works(sides: Sides, compiled: bool) -> tuple[int, dict[str, Callable[[], object]]]:
+    """Windows of an epoch, and what trains on them, by name: the published loop, ours over as many windows of the same episodes
+    in batches as large (``maskbench``, ``bf16``), and where compiled ``compile`` and ``compile + bf16``."""
     sampler = WindowSampler(sides.store, WINDOW, BATCH, SEED, episodes=sides.episodes, legacy_slicing=True)
     if sampler.num_windows != len(sides.workspace.train_set):
         raise SystemExit(f"the two data sets differ: {len(sides.workspace.train_set)} windows and {sampler.num_windows}")
@@ -276,16 +277,21 @@ def training(sides: Sides, compiled: bool, repeats: int) -> Result:
         model.load_state_dict(sides.model.state_dict())
         return model.train()
 
-    ways: dict[str, Callable[[], float | None]] = {"published": seconds(theirs)}
+    works: dict[str, Callable[[], object]] = {"published": theirs}
     optimizer = partial(build_optimizer, **OPTIMIZER)
     for label, precision, compile in (
         ("maskbench", "fp32", False),
         ("bf16", "bf16", False),
-        *([("compiled", "fp32", True), ("compiled bf16", "bf16", True)] if compiled else []),
+        *([("compile", "fp32", True), ("compile + bf16", "bf16", True)] if compiled else []),
     ):
-        fit = _trainer(steps, precision, compile)
-        ways[label] = seconds(partial(_fit, fit, network(), problem, optimizer))
-    return compare("blockpush", "training samples", sampler.num_windows, ways, repeats, "published")
+        works[label] = partial(_fit, _trainer(steps, precision, compile), network(), problem, optimizer)
+    return sampler.num_windows, works
+
+
+def training(sides: Sides, compiled: bool, repeats: int) -> Result:
+    """Windows a second of both sides."""
+    items, works = training_works(sides, compiled)
+    return compare("blockpush", "training samples", items, {n: seconds(w) for n, w in works.items()}, repeats, "published")
 
 
 def _trainer(steps: int, precision: Any, compile: bool = False) -> Trainer:
