@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Result, compare
 from benchmarks.published_unimask import seconds
-from benchmarks.run import conclude
+from benchmarks.run import announce, conclude
 from maskbench.data.normalise import Normaliser
 from maskbench.data.store import EpisodeStore
 from maskbench.data.windows import WindowSampler
@@ -358,10 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         elif chosen.only != "training":
             results += [rollouts(sides, n, chosen.horizon, chosen.repeats) for n in chosen.environments]
     for result in results:
-        for way, rate in result.rates.items():
-            low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
-            said = f"{rate:,.1f} a second, {middle:.2f}x ({low:.2f} - {high:.2f})"
-            console.print(f"{result.case} {result.measure}, {way}: {said}", highlight=False, soft_wrap=True)
+        announce(console, result)
     conclude(console, results, chosen.json)
     return results
 

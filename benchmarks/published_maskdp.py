@@ -32,7 +32,7 @@ from rich.console import Console
 
 from benchmarks.measure import Result, compare
 from benchmarks.published_unimask import seconds, silent
-from benchmarks.run import conclude
+from benchmarks.run import announce, conclude
 from maskbench.app.held_out import goal_pairs
 from maskbench.data.dataset import Dataset
 from maskbench.data.importers.maskdp import write_maskdp
@@ -244,10 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         else:
             result = goals(published, environment, store, chosen.pairs, chosen.repeats)
         results.append(result)
-        for way, rate in result.rates.items():
-            low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
-            said = f"{rate:,.1f} a second, {middle:.2f}x ({low:.2f} - {high:.2f})"
-            console.print(f"{result.case} {result.measure}, {way}: {said}", highlight=False, soft_wrap=True)
+        announce(console, result)
     conclude(console, results, chosen.json)
     return results
 

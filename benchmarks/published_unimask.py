@@ -35,7 +35,7 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmarks.measure import Result, compare
-from benchmarks.run import conclude
+from benchmarks.run import announce, conclude
 from maskbench.data.normalise import Normaliser
 from maskbench.data.store import EpisodeStore
 from maskbench.data.windows import WindowSampler
@@ -380,10 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         else:
             result = training(published, name, chosen.steps, chosen.repeats, chosen.compiled)
         results.append(result)
-        for way, rate in result.rates.items():
-            low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
-            said = f"{rate:,.1f} a second, {middle:.2f}x ({low:.2f} - {high:.2f})"
-            console.print(f"{result.case} {result.measure}, {way}: {said}", highlight=False, soft_wrap=True)
+        announce(console, result)
     conclude(console, results, chosen.json)
     return results
 

@@ -101,6 +101,14 @@ def profile(case: Case, rows: int = 15) -> Iterator[tuple[str, str]]:
         yield name, recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=rows, max_name_column_width=40)
 
 
+def announce(console: Console, result: Result) -> None:
+    """What each way came to, and its ratios."""
+    for way, rate in result.rates.items():
+        low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
+        said = f"{rate:,.1f} a second, {middle:.2f}x ({low:.2f} - {high:.2f})"
+        console.print(f"{result.case} {result.measure}, {way}: {said}", highlight=False, soft_wrap=True)
+
+
 def conclude(console: Console, results: Sequence[Result], path: Path | None) -> None:
     """Names the machine, and keeps the results as JSON at ``path``."""
     console.print(machine(), soft_wrap=True)

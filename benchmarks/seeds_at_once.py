@@ -29,7 +29,7 @@ from rich.console import Console
 
 from benchmarks import published_bet, published_unimask
 from benchmarks.measure import Result, compare
-from benchmarks.run import conclude
+from benchmarks.run import announce, conclude
 
 CORES = os.cpu_count() or 1
 
@@ -119,10 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
     result = compare(chosen.code, f"training samples of {CORES} seeds", items, crews, chosen.repeats, "published")
     for crew in crews.values():
         crew.dismiss()
-    for way, rate in result.rates.items():
-        low, middle, high = result.ratios.get(way, (1.0, 1.0, 1.0))
-        said = f"{rate:,.0f} a second, {middle:.2f}x ({low:.2f} - {high:.2f})"
-        console.print(f"{result.measure}, {way}: {said}", highlight=False, soft_wrap=True)
+    announce(console, result)
     conclude(console, [result], chosen.json)
     return [result]
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from maskbench.app.acting import judged
 from maskbench.app.config.schema import OfflineRL, TrainConfig
 from maskbench.app.experiment import Model, build_model, load_model, saved_with
+from maskbench.app.results import begin_evaluation
 from maskbench.data.dataset import Dataset
 from maskbench.data.normalise import Normaliser
 from maskbench.envs.base import Environment
@@ -168,13 +167,7 @@ def _write(
     records: Mapping[str, list[EpisodeRecord]],
     console: Console,
 ) -> None:
-    folder = run_dir / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    hydra_config = run_dir / ".hydra" / "config.yaml"
-    if hydra_config.is_file():
-        resolved = OmegaConf.to_yaml(OmegaConf.load(hydra_config), resolve=True)
-        (run_dir / "config.yaml").write_text(resolved, encoding="utf-8")
-    (run_dir / "card.json").write_text(json.dumps(data.store.card.to_json(), indent=1), encoding="utf-8")
+    folder = begin_evaluation(run_dir, data)
     judge = partial(judged, environment, modes={}, version="paper", config_hash=run_dir.name)
     rows = [r for name, played in records.items() for r in judge(records=played, policy=name, dataset_hash=trunk.data_hash)]
     write_metrics(rows, folder / "rollouts.csv")

@@ -45,6 +45,18 @@ def announce(console: Console, model: Model, data: Dataset, run_dir: Path) -> No
     console.print(table)
 
 
+def begin_evaluation(run_dir: Path, data: Dataset) -> Path:
+    """``<run_dir>/evaluation``, beside the resolved configuration and the card of the data."""
+    folder = run_dir / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    hydra_config = run_dir / ".hydra" / "config.yaml"
+    if hydra_config.is_file():
+        resolved = OmegaConf.to_yaml(OmegaConf.load(hydra_config), resolve=True)
+        (run_dir / "config.yaml").write_text(resolved, encoding="utf-8")
+    (run_dir / "card.json").write_text(json.dumps(data.store.card.to_json(), indent=1), encoding="utf-8")
+    return folder
+
+
 def write_results(
     console: Console,
     run_dir: Path,
@@ -55,13 +67,7 @@ def write_results(
     video: bool = False,
 ) -> None:
     """Files of ``<run_dir>/evaluation`` and ``report.html``; the tables also go to the console."""
-    folder = run_dir / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    hydra_config = run_dir / ".hydra" / "config.yaml"
-    if hydra_config.is_file():
-        resolved = OmegaConf.to_yaml(OmegaConf.load(hydra_config), resolve=True)
-        (run_dir / "config.yaml").write_text(resolved, encoding="utf-8")
-    (run_dir / "card.json").write_text(json.dumps(data.store.card.to_json(), indent=1), encoding="utf-8")
+    folder = begin_evaluation(run_dir, data)
     if rows:
         write_task_losses(rows, folder / "task_losses.csv")
     if played:
