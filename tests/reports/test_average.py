@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_mean_over_seeds_keeps_the_evaluations_error_and_adds_the_seeds_spread()
 def test_one_seed_keeps_its_own_interval_and_none_is_refused() -> None:
     (loss,) = over_seeds([run(1.0, 2.0)]).task_losses
     assert (loss.low, loss.high) == (pytest.approx(0.804), pytest.approx(1.196))
+    lopsided = RolloutResult("bc", "model", "success", 1.0, 0.98, 1.0, 200, "share of episodes")
+    assert acted([replace(run(1.0, 2.0), rollouts=(lopsided,))], "bc", "success").low == 0.98
     assert spread([3.0], [0.5], shared=False) == (3.0, 0.5)
     with pytest.raises(DataError, match="no runs"):
         over_seeds([])

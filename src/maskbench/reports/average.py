@@ -17,7 +17,7 @@ _Z = 1.96
 
 
 def over_seeds(runs: Sequence[Run]) -> Run:
-    """Means over seeds of task losses and rollouts, with intervals.
+    """Means over seeds of task losses and rollouts, with intervals; of one seed its own.
 
     The standard error adds the spread over seeds to what the finite evaluation contributes: all seeds of a training answer
     the same questions, so that averaging over seeds does not make those any fewer. Raises DataError for no runs.
@@ -53,6 +53,8 @@ def spread(values: Sequence[float], errors: Sequence[float], shared: bool) -> tu
 
 
 def _mean_loss(rows: Sequence[TaskLoss]) -> TaskLoss:
+    if len(rows) == 1:
+        return rows[0]
     mean, error = spread([r.loss for r in rows], [(r.high - r.low) / (2 * _Z) for r in rows], shared=True)
     floors = [r.floor for r in rows if r.floor is not None]
     floor = fmean(floors) if len(floors) == len(rows) else None
@@ -60,6 +62,8 @@ def _mean_loss(rows: Sequence[TaskLoss]) -> TaskLoss:
 
 
 def _mean_rollout(rows: Sequence[RolloutResult]) -> RolloutResult:
+    if len(rows) == 1:
+        return rows[0]  # whose interval need not lie evenly about the mean
     widths = [0.0 if math.isnan(r.low) else (r.high - r.low) / (2 * _Z) for r in rows]
     mean, error = spread([r.value for r in rows], widths, shared=False)
     n = sum(r.n for r in rows)
