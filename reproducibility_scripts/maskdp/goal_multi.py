@@ -1,6 +1,6 @@
 """MaskDP, Figures 3 and 5: distances to five goals at 12, 24, 36, 48 and 60 steps.
 
-    python reproducibility_scripts/maskdp/goal_multi.py quick --data <tree>   # tiny models, walker_walk; about an hour
+    python reproducibility_scripts/maskdp/goal_multi.py quick --data <tree>   # tiny models, walker_walk; 30 CPU minutes
     python reproducibility_scripts/maskdp/goal_multi.py full --data <tree>    # published sizes, seven tasks; needs a GPU
 
 ``--protocol`` says over which states the smallest distance to a goal is taken: fair = all up to its time, for every model;

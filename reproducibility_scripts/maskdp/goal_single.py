@@ -1,6 +1,6 @@
 """MaskDP, Figures 2 and 4: distance to single goals of MaskDP (closed and open loop), Goal-GPT and Goal-MLP.
 
-    python reproducibility_scripts/maskdp/goal_single.py quick --data <tree>   # tiny models, walker_walk; about 40 minutes
+    python reproducibility_scripts/maskdp/goal_single.py quick --data <tree>   # tiny models, walker_walk; 13 CPU minutes
     python reproducibility_scripts/maskdp/goal_single.py full --data <tree>    # published sizes, seven tasks; needs a GPU
 
 ``quick`` differs: 160 k parameters, windows of 32, 9000 steps of 64 windows, standardised states, annealing, averaged weights.

@@ -1,6 +1,6 @@
 """MaskDP, Figure 7: the return of going on from five steps of an expert, for 20, 40 and 60 steps.
 
-    python reproducibility_scripts/maskdp/prompting.py quick --data <tree>   # tiny models, walker_walk; about 40 minutes
+    python reproducibility_scripts/maskdp/prompting.py quick --data <tree>   # tiny models, walker_walk; 42 CPU minutes
     python reproducibility_scripts/maskdp/prompting.py full --data <tree>    # published sizes, seven tasks; needs a GPU
 
 MaskDP closed and open loop, GPT (closed loop alone), and the expert's own rewards on the same steps (replay). The figure:

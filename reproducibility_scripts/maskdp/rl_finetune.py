@@ -1,12 +1,12 @@
 """MaskDP, Figure 8: offline RL from pretrained trunks and from new ones, on exploratory data.
 
-    python reproducibility_scripts/maskdp/rl_finetune.py quick --data <tree>   # 10 000 updates, 3 seeds; 70 CPU minutes
+    python reproducibility_scripts/maskdp/rl_finetune.py quick --data <tree>   # 10 000 updates, 3 seeds; 37 CPU minutes
     python reproducibility_scripts/maskdp/rl_finetune.py full --data <tree>    # 40 000 updates of the published size; a GPU
 
 ``--data`` is a tree with exploratory episodes (unsup) of the domain: python -m maskbench collect env=walker agent=rnd. Models
 are pretrained on all its episodes, without rewards; agents learn from its unsup episodes, relabelled for the task. Beside
 MaskDP and GPT stand their trunks as initialised and orthogonal, as published; ``quick`` compares MaskDP with its trunk as
-initialised (``--starts all --trunks MaskDP,GPT`` for the rest: 18 runs, three and a half CPU hours). ``--protocol code``
+initialised (``--starts all --trunks MaskDP,GPT`` for the rest: 18 runs, about two CPU hours). ``--protocol code``
 freezes of a GPT what the released code freezes, fair trains everything of both. Judged at the last evaluation, and by the mean
 over all of them.
 """
