@@ -1,6 +1,6 @@
 """MaskDP, Figures 10 and 11: one mask ratio against several, the loss of all tokens against that of hidden ones.
 
-    python reproducibility_scripts/maskdp/ablations.py quick --data <tree>   # tiny models, 4000 steps each; about an hour
+    python reproducibility_scripts/maskdp/ablations.py quick --data <tree>   # tiny models, 4000 steps each; 23 CPU minutes
     python reproducibility_scripts/maskdp/ablations.py full --data <tree> --tasks quadruped_run   # published; needs a GPU
 
 Judged by distances to single goals. The figures: a mix of ratios is best, .5 decent, .95 poor, .15 worst; the total loss

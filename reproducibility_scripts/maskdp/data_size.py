@@ -1,6 +1,6 @@
 """MaskDP by the number of training episodes: distances to single goals.
 
-    python reproducibility_scripts/maskdp/data_size.py quick --data <tree>   # 2 to 32 episodes, tiny models; about 50 minutes
+    python reproducibility_scripts/maskdp/data_size.py quick --data <tree>   # 2 to 32 episodes, tiny models; 12 CPU minutes
     python reproducibility_scripts/maskdp/data_size.py full --data <tree>    # 1, 10 and 100 %, published size; needs a GPU
 
 Beside the numbers that a derivative repository gives for finetuning on 1, 10 and 100 % of walker_run's near-expert
@@ -24,6 +24,7 @@ from maskbench.reports.comparison import Ordering, comparison_table
 from maskbench.reports.style import png
 
 SIZES = {"quick": ("2", "8", "32"), "full": ("0.01", "0.1", "null")}
+LABELS = {"quick": "training episodes", "full": "share of the training episodes"}
 SHARES = {"0.01": "1 %", "0.1": "10 %", "null": "100 %"}
 
 
@@ -59,10 +60,11 @@ def main(
             for less, more in pairwise(sizes)
             for loop in study.DISTANCES
         )
-        curves = {loop: {float(i): cells[f"{s} episodes", loop] for i, s in enumerate(sizes)} for loop in study.DISTANCES}
+        at = {s: 1.0 if s == "null" else float(s) for s in sizes}
+        curves = {loop: {at[s]: cells[f"{s} episodes", loop] for s in sizes} for loop in study.DISTANCES}
         ordering = Ordering("more episodes are better", pairs, tolerance=0.05)
         study.publish(root, "data_size", f"Training episodes, {task}", cells, [ordering], console)
-        figure = swept(f"Training episodes, {task}", curves, x_label=", ".join(sizes), y_label="distance to the goal")
+        figure = swept(f"Training episodes, {task}", curves, x_label=LABELS[how], y_label="distance to the goal")
         (root / "data_size_curve.png").write_bytes(png(figure))
         if how == "full":
             claims = [c for c in published("maskdp", "pretraining_data") if c.row == "none"]
