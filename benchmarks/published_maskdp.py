@@ -102,14 +102,15 @@ def model_of(layout: TokenLayout) -> Autoencoder:
     return Autoencoder(layout, build_heads(layout.spec, WIDTH, HEADS, "norm_relu"))
 
 
-def training(published: Published, store: EpisodeStore, layout: TokenLayout, batch: int, repeats: int) -> Result:
-    """Updates per second times the batch; the numbers of parameters are checked to be equal."""
+def training(published: Published, store: EpisodeStore, layout: TokenLayout, batch: int, passes: int, repeats: int) -> Result:
+    """Updates per second times the batch, which ours takes in so many ``passes`` (``trainer.accumulate``); the numbers of
+    parameters are checked to be equal."""
     agent, model = published.trainer(batch), model_of(layout)
     if sum(p.numel() for p in agent.model.parameters()) != model.num_parameters:
         raise SystemExit("the two networks differ in size")
-    sampler = WindowSampler(store, LENGTH, batch, SEED, factors=layout.spec.names)
+    whole, sampler = (WindowSampler(store, LENGTH, n, SEED, factors=layout.spec.names) for n in (batch, batch // passes))
     optimiser, objective = build_optimizer(model, "adam", lr=1e-4), Objective()
-    given = sampler.batch(0).values
+    given = whole.batch(0).values
     schemes = [RatioMask([ratio]) for ratio in RATIOS]
 
     def theirs() -> None:
@@ -118,18 +119,19 @@ def training(published: Published, store: EpisodeStore, layout: TokenLayout, bat
             agent.update_mdp(given["state"], given["action"])
 
     def ours(bf16: bool) -> None:
-        for step, scheme in enumerate(schemes):
-            window = sampler.batch(step)
-            masks = scheme.sample(torch.Generator().manual_seed(step), batch, layout)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = objective(model, window, masks)["loss"]
-            loss.backward()
+        for update, scheme in enumerate(schemes):
+            for step in range(update * passes, (update + 1) * passes):
+                window = sampler.batch(step)
+                masks = scheme.sample(torch.Generator().manual_seed(step), window.batch, layout)
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    loss = objective(model, window, masks)["loss"] / passes
+                loss.backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 
     ways = {"published": seconds(theirs)}
     ways |= {name: seconds(partial(ours, bf16)) for name, bf16 in (("maskbench", False), ("bf16", True))}
-    what = f"training samples, batch {batch}"
+    what = f"training samples, batch {batch}" + (f" (ours in {passes} passes)" if passes > 1 else "")
     return compare("walker", what, batch * len(RATIOS), ways, repeats, "published")
 
 
@@ -225,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
     parser.add_argument("--only", choices=CASES, help="one comparison alone")
     parser.add_argument("--repeats", type=int, default=3, help="turns per comparison")
     parser.add_argument("--batch", type=int, default=384, help="windows per update and batch (published: 384)")
+    parser.add_argument("--passes", type=int, default=1, help="passes that ours takes a training batch in; must divide it")
     parser.add_argument("--pairs", type=int, default=100, help="goal evaluations per turn")
     parser.add_argument("--json", type=Path, help="also write the results here")
     chosen = parser.parse_args(arguments)
@@ -237,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
         if chosen.only not in (None, case):
             continue
         if case == "training":
-            result = training(published, store, layout, chosen.batch, chosen.repeats)
+            result = training(published, store, layout, chosen.batch, chosen.passes, chosen.repeats)
         elif case == "loader":
             with TemporaryDirectory() as folder:
                 result = loader(published, store, Path(folder), chosen.batch, chosen.repeats)
