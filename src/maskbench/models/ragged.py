@@ -70,7 +70,7 @@ def transform(trunk: Transformer, x: Tensor, rows: Rows, at: Tensor | None = Non
     blocks = cast(Sequence[Block], trunk.blocks)
     for block in blocks:
         alone = asked if block is blocks[-1] else None
-        if alone is not None and each is not None and qkv is None:
+        if alone is not None and each is not None and qkv is None and each * block.attention.n_head < x.shape[-1]:
             x = x[alone] + _look(block.attention, block.norm1(x), alone, rows, each)
         else:
             q, kv = (_project(block, x) if qkv is None else qkv).tensor_split([x.shape[-1]], -1)
@@ -107,7 +107,7 @@ def _attend(attention: Attention, q: Tensor, kv: Tensor, rows: Rows, asked: int 
 def _look(attention: Attention, x: Tensor, alone: Tensor, rows: Rows, asked: int) -> Tensor:
     """Attention of the tokens ``alone``, ``asked`` of every row, to the tokens ``x`` ``(M, D)`` of their row.
 
-    No token gets a key or a value of its own: ``q . (W y) = (W' q) . y`` and the weighted sum of values is the value of the
+    For few of them: no token gets a key or a value of its own: ``q . (W y) = (W' q) . y`` and the weighted sum of values is the value of the
     weighted sum. A key's bias adds the same to every score of a query and falls out of the softmax.
     """
     width, heads = x.shape[-1], attention.n_head
