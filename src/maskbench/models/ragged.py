@@ -107,8 +107,8 @@ def _attend(attention: Attention, q: Tensor, kv: Tensor, rows: Rows, asked: int 
 def _look(attention: Attention, x: Tensor, alone: Tensor, rows: Rows, asked: int) -> Tensor:
     """Attention of the tokens ``alone``, ``asked`` of every row, to the tokens ``x`` ``(M, D)`` of their row.
 
-    For few of them: no token gets a key or a value of its own: ``q . (W y) = (W' q) . y`` and the weighted sum of values is the value of the
-    weighted sum. A key's bias adds the same to every score of a query and falls out of the softmax.
+    For few questions: no token gets a key or a value of its own, since ``q . (W y) = (W' q) . y`` and the weighted sum of
+    values is the value of the weighted sum. A key's bias adds the same to every score of a query and falls out of the softmax.
     """
     width, heads = x.shape[-1], attention.n_head
     wq, wk, wv = attention.qkv.weight.split(width)
