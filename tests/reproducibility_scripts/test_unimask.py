@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 from rich.console import Console
 
 from maskbench.app.config.compose import load
@@ -57,6 +58,28 @@ def test_every_run_of_the_maze_table_composes(tmp_path: Path, name: str, quick: 
     assert set(config.evaluation.rollout) <= {"bc", "return"}
     if not quick:
         assert config.experiment.num_steps == (108_000 if "finetune" in name else 360_000)
+
+
+def test_a_part_of_the_maze_table_trains_what_its_rows_need_and_what_they_start_from() -> None:
+    assert maze.chosen(["Decision-GPT", "Random mask + finetune"], [10], ["bc", "return"]) == [
+        (10, n) for n in ("random", "gpt_bc", "gpt_return", "random_finetune_bc", "random_finetune_return")
+    ]
+    assert maze.chosen(["Single-task"], [5, 10], ["return"]) == [(5, "return"), (10, "return")]
+    whole = maze.chosen(list(maze.ROWS), maze.CONTEXTS, list(maze.QUERIES))
+    assert len(whole) == len(set(whole)) == 2 * len({n for names in maze.ROWS.values() for n in names})
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ((["GPT"], [5], ["bc"]), "rows of the table are .*found .'GPT'"),
+        ((["MLP"], [7], ["bc"]), "contexts of the table are 5, 10; found .7"),
+        ((["MLP"], [5], ["goal"]), "queries of the table are bc, return; found .'goal'"),
+    ],
+)
+def test_a_part_that_the_maze_table_lacks_is_refused(part: tuple[list[str], list[int], list[str]], said: str) -> None:
+    with pytest.raises(typer.BadParameter, match=said):
+        maze.chosen(*part)
 
 
 def test_steps_for_other_numbers_of_episodes_are_the_published_ones() -> None:
@@ -121,3 +144,10 @@ def test_the_maze_table_is_drawn_and_judged_from_what_runs_left(tmp_path: Path) 
         "K=10: finetuning from random masks beats single-task training,2 of 2,2 of 2,2 of 2,holds"
         in (tmp_path / "orderings.csv").read_text()
     )
+
+
+def test_orderings_of_rows_that_were_not_trained_stay_open(tmp_path: Path) -> None:
+    run = Run(tmp_path, rollouts=(RolloutResult("bc", "model", "return", 1.0, 0.9, 1.1, 500, ""),))
+    maze.report({"K10/bc": [run], "K10/gpt_bc": [run]}, "medium", tmp_path, Console(quiet=True))
+    judged = (tmp_path / "orderings.csv").read_text()
+    assert "K=10: Decision-GPT beats every BERT-like model,8 of 8,8 of 8,1 of 1,open" in judged
