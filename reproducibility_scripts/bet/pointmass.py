@@ -21,14 +21,11 @@ from rich.console import Console
 
 from maskbench.app.experiment import load_model
 from maskbench.envs.pointmass import PointMass
-from maskbench.policies.queries import Query
 from maskbench.reports.average import spread
 from maskbench.reports.collect import Run
 from maskbench.reports.comparison import Ordering, ordering_table, verdicts
 from maskbench.reports.tables import Cell, Measured, Table
 from maskbench.rollout.metrics import wilson
-from maskbench.rollout.plan import EpisodePlan
-from maskbench.rollout.runner import RolloutRunner
 
 WORLDS = ("pointmass1", "pointmass2")
 METRICS = ("success", "followed", "mode_entropy", "mode_coverage")
@@ -51,11 +48,7 @@ def followed(runs: list[Run]) -> Measured:
         model = load_model(str(run.folder))
         world = model.environment
         assert isinstance(world, PointMass)
-
-        def policy(model=model):  # type: ignore[no-untyped-def]  # each run's own
-            return model.policy(Query("bc"), EPISODES)
-
-        records = RolloutRunner(world, policy, 1, EPISODES, record_trajectories=True).run(EpisodePlan.build(EPISODES, seed=2))
+        records = study.played(model, EPISODES, seed=2)
         tolerance = 0.5 if world.noise_scale == 0 else 0.8
         found = wilson(sum(world.followed_route(study.walked(r), tolerance) is not None for r in records), EPISODES)
         shares.append(found.value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 
 from maskbench.app.campaign import Campaign
-from maskbench.app.experiment import build_dataset, load_model
+from maskbench.app.experiment import Model, build_dataset, load_model
 from maskbench.app.measure import recompute
 from maskbench.envs.base import MetricsVersion
 from maskbench.envs.kitchen.tasks import TASKS
@@ -57,6 +58,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 #: Metrics that are no fractions of episodes, whose intervals end at 0 and 1.
 NO_SHARES = ("return", "tasks", "sequence_entropy", "task_entropy", "mode_entropy", "mode_kl")
+#: Environments alive at once in rollouts that are drawn.
+SLOTS = 64
 #: Published network: layers and width (heads belong to the transformer).
 SIZES: Mapping[str, tuple[int, int]] = {"blockpush": (4, 72), "kitchen": (6, 120), "pointmass1": (1, 20), "pointmass2": (1, 20)}
 #: Published bins and window.
@@ -230,18 +233,15 @@ def draw_behaviour(run: Run, env: str, path: Path, episodes: int = 60) -> None:
         path.write_bytes(png(sequence_flow(panels, names, title="Kitchen: which task follows which")))
         return
     model = load_model(str(run.folder))
-    plan, policy = EpisodePlan.build(episodes, seed=1), partial(model.policy, Query("bc"), episodes)
-    runner = RolloutRunner(model.environment, policy, 1, episodes, record_trajectories=True)
     groups: dict[str, list[np.ndarray]] = {}
-    for record in runner.run(plan):
+    for record in played(model, episodes):
         groups.setdefault(mode_of(record) or "none", []).append(walked(record))
     groups = dict(sorted(groups.items(), key=lambda item: -len(item[1])))
     if env == "blockpush":
         kept = dict(list(groups.items())[:5])
         path.write_bytes(png(pushes(kept, title=f"Block push: {episodes} rollouts by mode")))
         return
-    data = build_dataset(model.config.dataset, model.environment, model.config.experiment.data_root)
-    behind = [walked_episode(data.store.episode(i).values["state"], data.store.finals["state"][i]) for i in range(100)]
+    behind = list(itertools.islice(demonstrated_states(model), 100))
     title = f"{env}: {episodes} rollouts by route, over demonstrations"
     path.write_bytes(png(trajectories(groups, behind=behind, title=title, jitter=0.08)))
 
@@ -272,6 +272,21 @@ def draw_actions(run: Run, path: Path, samples: int = 200, shown: int = 8000) ->
     title = f"{model.environment.name}: actions, bins and what the model draws in a held-out episode"
     path.write_bytes(png(action_bins(found, bins.numpy(), centres.numpy(), clouds, title=title)))
     return True
+
+
+def played(model: Model, episodes: int, seed: int = 1) -> list[EpisodeRecord]:
+    """Rollouts of a model asked to imitate, with what it saw and did; the same ones every time."""
+    runner = RolloutRunner(
+        model.environment, partial(model.policy, Query("bc"), SLOTS), num_slots=SLOTS, record_trajectories=True
+    )
+    return runner.run(EpisodePlan.build(episodes, seed=seed))
+
+
+def demonstrated_states(model: Model) -> Iterator[np.ndarray]:
+    """States ``(length + 1, width)`` of each demonstration."""
+    store = build_dataset(model.config.dataset, model.environment, model.config.experiment.data_root).store
+    for i in range(store.num_episodes):
+        yield walked_episode(store.episode(i).values["state"], store.finals["state"][i])
 
 
 def walked(record: EpisodeRecord) -> np.ndarray:

@@ -3,6 +3,7 @@
     python reproducibility_scripts/bet/sweep_num_bins.py quick --env pointmass2   # minutes
     python reproducibility_scripts/bet/sweep_num_bins.py quick --env blockpush    # twenty minutes a run, two seeds
     python reproducibility_scripts/bet/sweep_num_bins.py full --env kitchen       # the study's values and three seeds
+    python reproducibility_scripts/bet/sweep_num_bins.py quick --more experiment.num_steps=10000 --folder train_runs/bins
 
 One bin is the ablation without binning. Two bins on pointmass1, the study's choice, put two of its three kinds of action
 into one bin and fail.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,14 +75,23 @@ def command(sweep: Sweep) -> None:
         folder: study.FolderOption = None,
         seeds: study.SeedsOption = None,
         workers: study.WorkersOption = 2,
+        more: study.MoreOption = None,
     ) -> None:
         """Trains what is missing, then tabulates, judges and draws."""
-        run(sweep, *study.checked(mode, env), folder, seeds, workers)
+        run(sweep, *study.checked(mode, env), folder, seeds, workers, more or ())
 
     typer.run(main)
 
 
-def run(sweep: Sweep, mode: study.Mode, env: study.Env, folder: Path | None, seeds: int | None, workers: int) -> None:
+def run(
+    sweep: Sweep,
+    mode: study.Mode,
+    env: study.Env,
+    folder: Path | None,
+    seeds: int | None,
+    workers: int,
+    more: Sequence[str] = (),
+) -> None:
     """Trains one run a value and seed, then writes the table, judges where the best value lies and draws the curves.
 
     Judged is whether the published value, which the study finds to be near the best, is as good as each other one.
@@ -90,7 +99,7 @@ def run(sweep: Sweep, mode: study.Mode, env: study.Env, folder: Path | None, see
     values, stated, label = sweep.values[mode][env], sweep.published(env), sweep.label
     root = folder or Path(f"train_runs/bet/sweep_{sweep.name}_{env}_{mode}")
     console, count = Console(stderr=True), study.seeds_of(mode, seeds, 3)
-    lines = {f"{v}/{s}": study.line(env, mode, s, extra=(f"{sweep.key}={v}",)) for v in values for s in range(count)}
+    lines = {f"{v}/{s}": study.line(env, mode, s, extra=(f"{sweep.key}={v}", *more)) for v in values for s in range(count)}
     results = study.train(root, lines, workers, console)
     columns = ("return", *study.COLUMNS[env])
     ours = {f"{label} {v}": study.numbers(results[str(v)], env, columns) for v in values}

@@ -267,6 +267,8 @@ def test_search_continues_its_study(stub: Path) -> None:
     assert all(t.value == pytest.approx((t.params["optimizer.lr"] - 1e-3) ** 2) for t in study.trials)
     assert "best of 6 trials" in result.err
     assert len(list(stub.rglob("best.yaml"))) == 2
+    folders = {p.parent.name for p in stub.rglob("done.txt")}
+    assert folders == {str(i) for i in range(6)}  # jobs are numbered as trials are
 
 
 def test_a_search_whose_every_trial_fails_stops(stub: Path) -> None:

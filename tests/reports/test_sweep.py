@@ -47,6 +47,13 @@ def test_a_job_is_told_by_what_differs_and_its_environment(multirun: Path) -> No
     assert (jobs[0].loss, jobs[0].minutes) == (0.25, 1.5)
 
 
+def test_an_override_may_refer_to_another_key(multirun: Path) -> None:
+    for name, width in (("0", "64"), ("1", "${model.n_hidden}")):
+        with (multirun / name / ".hydra" / "overrides.yaml").open("a") as file:
+            file.write(f"- model.n_embd={width}\n")
+    assert [j.settings["model.n_embd"] for j in read_jobs(multirun)] == ["64", "${model.n_hidden}", "", ""]
+
+
 def test_every_query_is_a_row_with_intervals_and_references_come_once_an_environment(multirun: Path) -> None:
     table = sweep_table(read_jobs(multirun), "t")
     assert table.columns == ("job", "env", "masking", "validation loss", "minutes", "query", "p_1", "p_4", "return")

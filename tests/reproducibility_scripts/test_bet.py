@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -20,7 +21,10 @@ from maskbench.reports.comparison import ordering_table
 from maskbench.reports.tables import Measured
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "reproducibility_scripts" / "bet"
-NAMES = ("study", "paper_params", "ablations", "sweeps", "sweep_num_bins", "sweep_window_size", "pointmass")
+NAMES = (
+    *("study", "paper_params", "ablations", "sweeps", "sweep_num_bins", "sweep_window_size", "sweep_mlp", "pointmass"),
+    "metric_variants",
+)
 ENVS = ("blockpush", "kitchen", "pointmass1", "pointmass2")
 MODELS = options(config_folder(), "model")
 #: Whether the trunks of the study's ablations are part of this tree.
@@ -88,6 +92,55 @@ def test_every_row_of_the_point_masses_composes(scripts: dict[str, ModuleType]) 
         for model, extra in pointmass.VARIANTS.values():
             if model == "decoder" or TRUNKS:
                 assert load("train", scripts["study"].line(world, "quick", 0, model, extra)).experiment.num_steps == 6000
+
+
+@pytest.mark.parametrize("mode", ["quick", "full"])
+@pytest.mark.parametrize("env", ["blockpush", "kitchen"])
+def test_the_search_for_an_mlp_holds_what_the_study_tried(scripts: dict[str, ModuleType], env: str, mode: str) -> None:
+    sweep = scripts["sweep_mlp"]
+    assert sweep.TRIALS["full"] == 25
+    tuned = {"blockpush": ("3.05e-4", "0.05", "72", "4"), "kitchen": ("5.3e-4", "0.01", "120", "6")}[env]  # its best
+    keys = ("optimizer.lr", "optimizer.weight_decay", "model.n_hidden", "model.n_layer")
+    best = [f"{k}={v}" for k, v in zip(keys, tuned, strict=True)] + ["trainer.grad_clip=null", "model.norm=batch"]
+    space = dict(line.split("=", 1) for line in sweep.space(env))
+    assert set(space) == {line.split("=")[0] for line in best}
+    for key, value in zip(keys[1:], tuned[1:], strict=True):
+        assert value in space[key].removeprefix("choice(").rstrip(")").split(",")
+    config = load("train", [*sweep.fixed(env, mode), *best])
+    named = load("train", scripts["ablations"].line("MLP tuned", env, mode, 0))
+    assert (config.model, config.optimizer, config.trainer) == (named.model, named.optimizer, named.trainer)
+    assert config.experiment.batch_size == named.experiment.batch_size
+    assert config.evaluation.rollout == ()
+    assert config.experiment.num_steps == (4000 if mode == "quick" else named.experiment.num_steps)
+
+
+def test_thresholds_of_the_kitchen_count_episodes_by_their_nearest_moment(scripts: dict[str, ModuleType]) -> None:
+    variants = scripts["metric_variants"]
+    still = np.zeros((3, 60))
+    still[:, 11:30] = 5.0  # far from every goal
+    near = still.copy()
+    near[1, 22] = -0.75 + 0.2  # the microwave, for a moment
+    near[2, 19] = 0.37 - 0.5  # the slide cabinet
+    found = variants.kitchen([still, near])
+    at = variants.KITCHEN
+    assert found["each task"]["microwave"].tolist() == [0.5 * (t > 0.2) for t in at]
+    assert found["each task"]["slide cabinet"].tolist() == [0.5 * (t > 0.5) for t in at]
+    assert found["at least n tasks"]["p_1"].tolist() == [0.5 * (t > 0.2) for t in at]
+    assert found["at least n tasks"]["p_2"].tolist() == [0.5 * (t > 0.5) for t in at]
+    assert not found["at least n tasks"]["p_3"].any()
+
+
+def test_tolerances_of_block_push_ask_for_two_blocks_in_two_zones(scripts: dict[str, ModuleType]) -> None:
+    variants = scripts["metric_variants"]
+    states = np.zeros((2, 16))
+    states[:, (10, 11, 13, 14)] = (0.5, 0.2, 0.3, 0.2)
+    one = states.copy()
+    one[0, :2], one[1, 3:5] = (0.5, 0.233), (0.5, 0.2)  # both blocks visit the first zone
+    both = states.copy()
+    both[0, :2], both[1, 3:5] = (0.3, 0.233), (0.5, 0.253)
+    found = variants.blockpush([states, one, both])["blocks that entered a zone"]
+    assert found["P1"] == pytest.approx([(1 + (t > 0.033)) / 3 for t in variants.BLOCKPUSH])
+    assert found["P2"] == pytest.approx([(t > 0.053) / 3 for t in variants.BLOCKPUSH])
 
 
 def test_the_studys_own_numbers_say_what_it_concludes_and_contradict_the_paper_on_binning(

@@ -38,7 +38,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Adds ``sweep.trials`` trials to the study. A trial that returns no finite number counts as failed."""
+        """Adds ``sweep.trials`` trials to the study, numbered as jobs. A trial that returns no finite number has failed."""
         assert self.config is not None and self.hydra_context is not None  # noqa: PT018 - set by Hydra before
         settings = self.config.sweep
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -58,20 +58,20 @@ class OptunaSweeper(Sweeper):
         done = 0
         while done < settings.trials:
             trials = [study.ask(space) for _ in range(min(settings.parallel, settings.trials - done))]
-            self._run(study, trials, fixed, first=done)
+            self._run(study, trials, fixed)
             done += len(trials)
         if any(t.value is not None for t in study.trials):
             best = study.best_trial
             log.info("best of %d trials: %s with %s", len(study.trials), best.value, best.params)
             OmegaConf.save({"value": best.value, "params": best.params}, folder / "best.yaml")
 
-    def _run(self, study: optuna.Study, trials: Sequence[optuna.Trial], fixed: list[str], first: int) -> None:
+    def _run(self, study: optuna.Study, trials: Sequence[optuna.Trial], fixed: list[str]) -> None:
         from optuna.trial import TrialState
 
         overrides = [[*fixed, *(f"{k}={v}" for k, v in t.params.items())] for t in trials]
         assert self.launcher is not None
         self.validate_batch_is_legal(overrides)
-        results = self.launcher.launch(overrides, initial_job_idx=first)
+        results = self.launcher.launch(overrides, initial_job_idx=trials[0].number)  # of the study: none is written twice
         failures = []
         for trial, result in zip(trials, results, strict=True):
             try:

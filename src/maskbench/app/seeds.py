@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from maskbench.app.config.runs import seed_folders
+from maskbench.app.config.runs import read_overrides, seed_folders
 from maskbench.app.config.schema import EvalConfig, RolloutConfig
 from maskbench.reports.seeds import write_seeds
 
@@ -28,7 +28,7 @@ def seed_folder(run_dir: Path, name: str, changes: Mapping[str, Any]) -> Path:
         OmegaConf.update(saved, key, value)
     OmegaConf.save(saved, folder / ".hydra" / "config.yaml")
     overrides = folder / ".hydra" / "overrides.yaml"
-    lines = [str(o) for o in OmegaConf.load(overrides)] if overrides.is_file() else []
+    lines = read_overrides(overrides) if overrides.is_file() else []
     kept = [o for o in lines if o.lstrip("+").split("=", 1)[0] not in (*changes, "resume", "hydra.run.dir")]
     given = [f"{k}={'null' if v is None else v}" for k, v in changes.items()]
     OmegaConf.save(OmegaConf.create([*kept, *given]), overrides)

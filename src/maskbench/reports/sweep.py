@@ -176,6 +176,6 @@ def _overrides(path: Path) -> dict[str, str]:
     from omegaconf import OmegaConf
 
     saved = path / ".hydra" / "overrides.yaml"
-    lines: Any = OmegaConf.load(saved) if saved.is_file() else []
+    lines: Any = OmegaConf.to_container(OmegaConf.load(saved), resolve=False) if saved.is_file() else []
     pairs = (str(line).lstrip("+").split("=", 1) for line in lines)
     return {k: v for k, v in pairs if not k.startswith("hydra.")}

@@ -19,7 +19,14 @@ def saved_config(run: str, key: str) -> DictConfig:
 
 def saved_overrides(run: str, key: str) -> list[str]:
     """The command line that started ``run``."""
-    return [str(o) for o in OmegaConf.load(_hydra_folder(run, key) / "overrides.yaml")]
+    return read_overrides(_hydra_folder(run, key) / "overrides.yaml")
+
+
+def read_overrides(path: Path) -> list[str]:
+    """Recorded overrides as they were given: interpolations in them (``model.n_hidden=${model.n_embd}``) stay what they are."""
+    lines = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(lines, list)
+    return [str(line) for line in lines]
 
 
 def seed_folders(run: str | Path) -> list[Path]:

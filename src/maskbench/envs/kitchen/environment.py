@@ -141,7 +141,7 @@ class Kitchen(Environment):
         completions = episode.meta.get("completions")
         if completions is None:
             states = np.stack((*episode.values["state"], *episode.final.values()))[:, :30].astype(np.float64)
-            table = np.array([completed(row) for row in states])
+            table = completed(states)
             completions = {name: int(table[:, i].argmax()) for i, name in enumerate(TASKS) if table[:, i].any()}
         ordered = sorted((t, i) for i, name in enumerate(TASKS) if (t := completions.get(name)) is not None)
         return ">".join(self._letters[i] for _, i in ordered if i in self._letters)

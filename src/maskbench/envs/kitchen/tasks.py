@@ -50,7 +50,11 @@ for _task in TASKS.values():
 _SELECT = np.array([[float(task.joints.start <= j < task.joints.stop) for j in range(30)] for task in TASKS.values()])
 
 
+def gaps(positions: np.ndarray) -> np.ndarray:
+    """``(..., 7)``: how far each task's joints are from its goal (Euclidean norm) at ``positions`` ``(..., 30)``."""
+    return np.asarray(np.sqrt(np.square(np.nan_to_num(positions - GOALS)) @ _SELECT.T))
+
+
 def completed(positions: np.ndarray) -> np.ndarray:
-    """``(7,)`` bool: which tasks' joints are within the threshold of their goals at ``positions`` ``(30,)``."""
-    gap = np.nan_to_num(positions - GOALS)
-    return np.asarray(np.sqrt(_SELECT @ np.square(gap)) < THRESHOLD)
+    """``(..., 7)`` bool: which tasks' joints are within the threshold of their goals."""
+    return np.asarray(gaps(positions) < THRESHOLD)
