@@ -210,7 +210,7 @@ def grouped_bars(
             horizontal(axes, rows)
             axes.set_xlabel(unit)
         if any(axes.get_legend_handles_labels()[1] for axes in panels):
-            figure.legend(loc="outside upper right")
+            figure.legend(loc="outside upper right" if len(columns) > 2 else "outside lower right")  # beside the title, or below
     return figure
 
 
