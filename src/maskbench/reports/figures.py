@@ -210,8 +210,8 @@ def grouped_bars(
             horizontal(axes, rows)
             axes.set_xlabel(unit)
         if any(axes.get_legend_handles_labels()[1] for axes in panels):
-            place = "upper" if len(columns) > 2 else "lower"  # beside the title, or below
-            figure.legend(loc=f"outside {place} right")
+            beside_title = len(columns) > 2
+            figure.legend(loc="outside upper right" if beside_title else "outside lower right")
     return figure
 
 
