@@ -75,7 +75,7 @@ def table_of(title: str, at: np.ndarray, shares: Mapping[str, Shares]) -> Table:
 
 
 def versions(run: Run) -> Table:
-    """Metrics of a run's own records by their versions, beside the published ones."""
+    """Metrics of a run's own records by their versions."""
     metrics = study.COLUMNS["blockpush"]
     ours = {v: study.numbers(study.judged([run], v), "blockpush") for v in ("paper", "strict", "repstudy_legacy")}
     rows: list[tuple[Cell, ...]] = [(m, *(found.get(m) for found in ours.values())) for m in metrics]
