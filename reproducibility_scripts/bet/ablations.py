@@ -9,7 +9,8 @@ Variants differ in one setting from ``paper=bet/<env>`` (``_quick`` in quick): b
 focal loss), a window of one (no history), one bin (no binning: squared error), an MLP with BatchNorm in the trunk's size, the
 same with the study's tuned rate and decay, and an LSTM of two layers (1024 wide; 256 in quick). The study's trunks had defects
 (untrained LSTM layers, histories padded with zeros that training never saw) that are not copied.
-Judged are the study's conclusions and the paper's. Run it again to go on after an interruption.
+Judged are the study's conclusions and the paper's, of all variants that are trained. Run it again to go on after an
+interruption.
 """
 
 from __future__ import annotations
@@ -97,9 +98,10 @@ def main(
     root = folder or Path(f"train_runs/bet/ablations_{env}_{mode}")
     console = Console(stderr=True)
     count = study.seeds_of(mode, seeds, 3)
-    lines = {f"{v.replace(' ', '_')}/{s}": [*line(v, env, mode, s), *(more or ())] for s in range(count) for v in chosen}
-    results = study.train(root, lines, workers, console)
-    ours = {v: study.numbers(results[v.replace(" ", "_")], env) for v in chosen}
+    groups = {v.replace(" ", "_"): v for v in variants(env)}
+    lines = {f"{g}/{s}": [*line(v, env, mode, s), *(more or ())] for s in range(count) for g, v in groups.items()}
+    results = study.train(root, lines, workers, console, only=[g for g, v in groups.items() if v in chosen])
+    ours = {v: study.numbers(results[g], env) for g, v in groups.items() if g in results}
     table = study.side_by_side(f"{env}: ablations", env, ours)
     study.write(root, "ablations", table, orderings(env), env, ours, console)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -99,9 +99,13 @@ def seeds_of(mode: Mode, asked: int | None, full: int) -> int:
     return asked or (2 if mode == "quick" else full)
 
 
-def train(root: Path, lines: Mapping[str, Sequence[str]], workers: int, console: Console) -> dict[str, list[Run]]:
-    """Results by group: the names of ``lines`` are ``<group>/<seed>``. Trains what is missing."""
-    done = Campaign(root, lines, workers).run(console)
+def train(
+    root: Path, lines: Mapping[str, Sequence[str]], workers: int, console: Console, only: Collection[str] | None = None
+) -> dict[str, list[Run]]:
+    """Results by group: the names of ``lines`` are ``<group>/<seed>``. Trains what is missing, of the groups ``only`` if given;
+    groups of which no run is finished then have no results."""
+    wanted = None if only is None else [name for name in lines if name.rpartition("/")[0] in only]
+    done = Campaign(root, lines, workers).run(console, wanted)
     groups: dict[str, list[Run]] = {}
     for name, run in done.items():
         groups.setdefault(name.rpartition("/")[0], []).append(run)

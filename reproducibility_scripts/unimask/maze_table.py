@@ -161,12 +161,14 @@ def main(
     runs = {
         f"K{k}/{name}/{s}": [*overrides(name, k, s, root, mode == "quick", size), *(more or ())]
         for s in range(count)
-        for k, name in wanted
+        for k, name in chosen(list(ROWS), CONTEXTS, list(QUERIES))
     }
     console = Console(stderr=True)
-    done = Campaign(root, runs, workers).run(console)
-    groups = dict.fromkeys(name.rpartition("/")[0] for name in runs)
-    report({g: [done[f"{g}/{s}"] for s in range(count)] for g in groups}, size, root, console)
+    done = Campaign(root, runs, workers).run(console, [f"K{k}/{name}/{s}" for s in range(count) for k, name in wanted])
+    groups: dict[str, list[Run]] = {}
+    for name, run in done.items():
+        groups.setdefault(name.rpartition("/")[0], []).append(run)
+    report(groups, size, root, console)
 
 
 if __name__ == "__main__":

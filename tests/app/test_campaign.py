@@ -64,6 +64,14 @@ def test_finished_runs_are_not_trained_again_and_interrupted_ones_resume(tmp_pat
     assert [t[2] for t in times(root, "b")] == ["resumed"]
 
 
+def test_only_what_is_wanted_is_trained_and_whatever_is_finished_is_given(tmp_path: Path, script: Path) -> None:
+    root = tmp_path / "runs"
+    campaign = Campaign(root, {"a": [], "b": [], "c": []}, script=script)
+    assert list(campaign.run(quiet(), ["b"])) == ["b"]
+    assert list(campaign.run(quiet(), ["a"])) == ["a", "b"]
+    assert [campaign.state(n) for n in campaign.runs] == ["finished", "finished", "missing"]
+
+
 def test_what_ended_before_its_first_checkpoint_begins_anew(tmp_path: Path, script: Path) -> None:
     written = tmp_path / "runs" / "a" / ".hydra"
     written.mkdir(parents=True)

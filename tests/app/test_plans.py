@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from maskbench.app.config.schema_play import Query
 from maskbench.app.plans import build_plan, waypoint_times
 from maskbench.data.dataset import Dataset, load_dataset
+from maskbench.envs.blockpush import BlockPush
 from maskbench.envs.doorkey import DoorKey
 from maskbench.envs.maze2d import MazePOMDP
+from maskbench.envs.pointmass import PointMass
 from maskbench.errors import ConfigError
+from maskbench.rollout.plan import PlanRow
 from maskbench.rollout.policy import ReplayPolicy
 from maskbench.rollout.runner import RolloutRunner
 
@@ -87,6 +91,34 @@ def test_replay_passes_the_waypoints_of_a_window_shorter_than_the_episode(tmp_pa
     assert [r.waypoints.times.tolist() for r in plan] == [list(range(3, 30, 3))] * 3
     records = RolloutRunner(environment, lambda: ReplayPolicy(recorded), num_slots=3, progress=False).run(plan)
     assert all(r.metrics["waypoints_hit"] == 1 and r.metrics["waypoint_distance"] < 1e-3 for r in records)
+
+
+DEMONSTRATED = Query("goal", "closed", None, None, 1.0, False, goals="demonstrated")
+
+
+def test_replay_repeats_every_part_of_the_demonstrations_whose_ends_are_asked_for(tmp_path: Path) -> None:
+    environment = PointMass(1)
+    data = load_dataset(environment, generate={"episodes": 40}, split={"train": 30, "test": 10}, root=tmp_path)
+    plan, recorded = build_plan(environment, data, DEMONSTRATED, "goal", 25, 0, None)
+    assert len({r.policy_seed for r in plan}) == 25  # more rows than the ten held-out episodes
+    for row in plan:
+        assert PlanRow.from_json(json.loads(json.dumps(row.to_json()))).to_json() == row.to_json()
+    records = RolloutRunner(environment, lambda: ReplayPolicy(recorded), num_slots=8, progress=False).run(plan)
+    assert all(r.metrics["goal_parts"] == 1 and r.metrics["goal_distance"] < 1e-5 for r in records)
+    other = {r.row: next(recorded[o.row] for o in plan if o.mode != r.mode) for r in plan}
+    crossed = RolloutRunner(environment, lambda: ReplayPolicy(other), num_slots=8, progress=False).run(plan)
+    assert all(r.metrics["goal_parts"] == 0 for r in crossed)
+
+
+def test_the_ends_of_demonstrations_need_held_out_ones() -> None:
+    with pytest.raises(ConfigError, match=r"query.goals=demonstrated asks for the ends of held-out episodes"):
+        build_plan(PointMass(1), None, DEMONSTRATED, "goal", 2, 0, None)
+
+
+def test_a_goal_of_its_own_is_refused_where_an_environment_has_none() -> None:
+    query = Query("goal", "closed", None, None, 1.0, False, goals="own")
+    with pytest.raises(ConfigError, match=r"'blockpush' has no goal of its own.*query.goals=demonstrated"):
+        build_plan(BlockPush(), None, query, "goal", 2, 0, None)
 
 
 def test_waypoints_need_held_out_episodes() -> None:

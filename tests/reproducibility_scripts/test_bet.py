@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,11 +20,13 @@ from maskbench.reports.claims import published
 from maskbench.reports.collect import RolloutResult, Run
 from maskbench.reports.comparison import ordering_table
 from maskbench.reports.tables import Measured
+from maskbench.rollout.records import write_records
+from maskbench.trajectory import EpisodeRecord
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "reproducibility_scripts" / "bet"
 NAMES = (
     *("study", "paper_params", "ablations", "sweeps", "sweep_num_bins", "sweep_window_size", "sweep_mlp", "pointmass"),
-    "metric_variants",
+    *("metric_variants", "successors"),
 )
 ENVS = ("blockpush", "kitchen", "pointmass1", "pointmass2")
 MODELS = options(config_folder(), "model")
@@ -112,6 +115,60 @@ def test_the_search_for_an_mlp_holds_what_the_study_tried(scripts: dict[str, Mod
     assert config.experiment.batch_size == named.experiment.batch_size
     assert config.evaluation.rollout == ()
     assert config.experiment.num_steps == (4000 if mode == "quick" else named.experiment.num_steps)
+
+
+@pytest.mark.parametrize("mode", ["quick", "full"])
+@pytest.mark.parametrize("env", ["blockpush", "kitchen"])
+def test_every_successor_has_the_data_and_the_budget_of_bet(scripts: dict[str, ModuleType], env: str, mode: str) -> None:
+    successors = scripts["successors"]
+    found = {row: load("train", successors.line(row, env, mode, 1)) for row in successors.ROWS}
+    kinds = {row: config.head.action.kind for row, config in found.items()}
+    assert list(kinds.values()) == ["bins", "vq", "mdn", "mdn", "bins"]
+    assert [config.query.spread for config in found.values()] == [1, 1, 0, 0, 1]
+    bet = found["BeT"]
+    for row, config in found.items():
+        ours, theirs = config.experiment, bet.experiment
+        assert (ours.num_prior_epochs or ours.num_steps) == (theirs.num_prior_epochs or theirs.num_steps)
+        assert (ours.batch_size, ours.num_eval_eps, config.env) == (theirs.batch_size, theirs.num_eval_eps, bet.env)
+        assert (config.optimizer, config.scheduler.name) == (bet.optimizer, bet.scheduler.name)
+        assert config.dataset.generate == bet.dataset.generate
+        assert row == "LSTM-GMM" or config.model == bet.model
+        small = env == "blockpush" and kinds[row] != "bins"  # centimetres in metres
+        assert config.dataset.normalise["action"] == ("standard" if small else "none")
+    assert found["C-BeT"].evaluation.rollout == ("bc", "goal_demonstrated")
+
+
+def test_a_successors_score_counts_tasks_of_four_and_blocks_of_two(scripts: dict[str, ModuleType]) -> None:
+    score = scripts["successors"].score
+    record = EpisodeRecord(0, "", 0, 0, "bc", 0.0, 9, None, False)
+    kitchen = replace(record, events=tuple((t, f"route:{letter}") for t, letter in enumerate("mklsb")))
+    push = replace(record, events=((1, "P1"), (1, "entered:red:red"), (1, "route:red-red")))
+    assert (score(kitchen, "kitchen"), score(record, "kitchen")) == (4, 0)
+    assert (score(push, "blockpush"), score(replace(push, events=(*push.events, (3, "P2"))), "blockpush")) == (1, 2)
+
+
+def test_a_goal_of_the_successors_stands_beside_the_same_model_without_it(
+    scripts: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    successors, run = scripts["successors"], acting(tmp_path / "run", {"P1": 0.9, "P2": 0.7, "mode_entropy": 1.9})
+    record = EpisodeRecord(0, "blockpush", 0, 0, "bc", 0.0, 9, None, False)
+    played = [replace(record, row=i, events=((1, "P1"),) * (i > 0)) for i in range(4)]
+    write_records(played, run.folder / "evaluation" / "bc")
+    parts = [RolloutResult("goal_demonstrated", p, "goal_parts", v, v, v, 20, "") for p, v in (("model", 1.5), ("bc", 0.5))]
+    found = successors.numbers("C-BeT", [replace(run, rollouts=(*run.rollouts, *parts))], "blockpush")
+    assert found["C-BeT", "P1 + P2"].value == 0.75
+    assert (found["C-BeT", successors.GOAL].value, found["C-BeT", successors.WITHOUT].value) == (1.5, 0.5)
+    verdicts = ordering_table("", successors.orderings("blockpush"), [], found, lower_is_better=False).rows
+    assert [row[4] for row in verdicts] == ["open", "open", "open", "holds"]
+
+
+def test_the_published_successors_say_what_their_papers_say(scripts: dict[str, ModuleType]) -> None:
+    for env in ("kitchen", "blockpush"):
+        claims = scripts["successors"].claims(env)
+        values = {(c.row, c.column): Measured(c.value) for c in claims}
+        rows = ordering_table("", scripts["successors"].orderings(env), claims, values, lower_is_better=False).rows
+        assert not [row[0] for row in rows if row[4] == "does not hold"]
+        assert sum(row[4] == "holds" for row in rows) >= 2
 
 
 def test_thresholds_of_the_kitchen_count_episodes_by_their_nearest_moment(scripts: dict[str, ModuleType]) -> None:

@@ -34,6 +34,8 @@ from maskbench.trajectory import EpisodeRecord
 
 #: Episodes shown side by side in a GIF, and the most pictures of each.
 FILMED, MOST_FRAMES = 6, 100
+#: Ends the names of results whose goals are the ends of demonstrations.
+_DEMONSTRATED = "_demonstrated"
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,22 @@ def make_query(config: QueryConfig, name: str) -> Query:
 
 def _base(name: str) -> str:
     """The query behind a name of results: ``prompt_40_open`` -> ``prompt``."""
-    base = name.removesuffix("_open").removesuffix("_two_stage")
+    base = name.removesuffix("_open").removesuffix("_two_stage").removesuffix(_DEMONSTRATED)
     return "prompt" if base.startswith("prompt") else base
 
 
 def asked_for(config: QueryConfig, name: str) -> QueryConfig:
-    """``config`` with the steps that ``name`` asks for: ``prompt_40`` goes on for 40."""
+    """``config`` with what ``name`` asks for: ``prompt_40`` goes on for 40 steps, ``goal_demonstrated`` names its goals."""
+    if _DEMONSTRATED in name:
+        return replace(config, goals="demonstrated")
     steps = name.removeprefix("prompt_").removesuffix("_open")
     return replace(config, forecast=int(steps)) if name.startswith("prompt_") and steps.isdigit() else config
 
 
 def rollout_name(config: QueryConfig) -> str:
     """The name under which a query's results are kept: the inverse of ``make_query``."""
-    return config.name if config.mode == "closed" else f"{config.name}_{config.mode}"
+    goals = _DEMONSTRATED if config.name == "goal" and config.goals == "demonstrated" else ""
+    return f"{config.name}{goals}" if config.mode == "closed" else f"{config.name}{goals}_{config.mode}"
 
 
 def why_no_films(environment: Environment) -> str | None:
@@ -91,11 +96,12 @@ def why_no_films(environment: Environment) -> str | None:
     return None
 
 
-def default_episodes(environment: Environment, name: str) -> int:
-    """About 10 000 environment steps; goals and waypoints from held-out episodes lie a few steps ahead."""
+def default_episodes(environment: Environment, name: str, goals: str | None = None) -> int:
+    """About 10 000 environment steps; waypoints from held-out episodes, and goals from these unless they are their ends, lie a
+    few steps ahead."""
     if name in ("multi_goal", "prompt"):
         return 100
-    near = name in ("goal", "waypoint") and environment.goal(0) is None
+    near = name in ("goal", "waypoint") and environment.goal(0) is None and goals in (None, "near")
     return max(10, min(1000, 10_000 // (FAIR.goal_steps[-1] if near else environment.horizon)))
 
 
@@ -117,8 +123,9 @@ def play_model(
 
     metrics:    whose definitions the environment's published numbers follow.
     references: also play uniformly random actions; for ``bc`` held-out episodes as recorded (``data``); for goals from
-                held-out episodes zero actions and the recorded ones (``replay``); for waypoints the recorded ones and the
-                same model without them (``bc``). Those that the query names (``query.references``) always play.
+                held-out episodes the recorded actions (``replay``), and zero actions where goals are near; for waypoints and
+                the ends of demonstrations the recorded ones and the same model without them (``bc``). Those that the query
+                names (``query.references``) always play.
     films:      how many episodes to film.
     protocol:   how goals and prompts are taken and judged; its ``history`` holds where the query leaves it open.
     """
@@ -127,13 +134,14 @@ def play_model(
     if asked.name in AHEAD and asked.history is None:
         asked = replace(asked, history=protocol.history)
     model.policy(asked, 1, environment)  # refuses before any work starts
-    episodes = settings.num_eval_eps or default_episodes(environment, asked.name)
+    episodes = settings.num_eval_eps or default_episodes(environment, asked.name, query.goals)
     steps, window = settings.num_eval_steps, model.layout.length
     baseline = model.scheme.attend == "causal"
     plan, recorded = build_plan(
         environment, data, query, asked.name, episodes, settings.seed, steps, window, protocol, baseline
     )
-    needed = _timesteps(plan) if recorded and asked.name in OPEN else None
+    near = bool(recorded) and query.goals != "demonstrated"  # demonstrations are longer than any window
+    needed = _timesteps(plan) if near and asked.name in OPEN else None
     plan = EpisodePlan(tuple(replace(row, query=name) for row in plan))
     slots = min(settings.num_envs, episodes)
 
@@ -146,9 +154,9 @@ def play_model(
     if references:
         action = environment.spec.with_role("action")[0]
         factories["random"] = partial(RandomPolicy, action, *environment.action_range)
-        if asked.name in OPEN and recorded:
+        if asked.name in OPEN and near:
             factories["zero"] = partial(ZeroPolicy, action)
-        if asked.name == "waypoint":
+        if asked.name == "waypoint" or (query.goals == "demonstrated" and model.refusals(environment)["bc"] is None):
             factories["bc"] = acting(replace(asked, name="bc"))
         if recorded:
             factories["replay"] = partial(ReplayPolicy, recorded)

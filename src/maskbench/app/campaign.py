@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,20 +59,21 @@ class Campaign:
                 return next((other for other in self.runs if self.root / other == Path(value)), None)
         return None
 
-    def run(self, console: Console) -> dict[str, Run]:
-        """Trains what is not finished; returns the results of all.
+    def run(self, console: Console, wanted: Collection[str] | None = None) -> dict[str, Run]:
+        """Trains what is not finished, or of that only what is ``wanted``; returns the results of all that then are.
 
         Raises MaskbenchError naming the first run that failed, once the others at work have saved; what is finished stays.
         SIGINT and SIGTERM are passed on to the runs at work, which save a checkpoint each; the next call goes on from there.
         """
-        states = {name: self.state(name) for name in self.runs}
+        names = list(self.runs) if wanted is None else [name for name in self.runs if name in wanted]
+        states = {name: self.state(name) for name in names}
         for name, state in states.items():
             console.print(f"{state:>11}  {name}")
         waiting = [name for name, state in states.items() if state != "finished"]
         self._check_order(waiting)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with SignalGuard() as guard, Progress(*columns, console=console, disable=self.workers == 1) as progress:
-            bar = progress.add_task("runs", total=len(self.runs), completed=len(self.runs) - len(waiting))
+            bar = progress.add_task("runs", total=len(names), completed=len(names) - len(waiting))
             active: dict[str, subprocess.Popen[bytes]] = {}
             began: dict[str, float] = {}
             try:
@@ -96,7 +97,7 @@ class Campaign:
                         progress.update(bar, advance=1, description=", ".join(active) or "runs")
             finally:
                 _stop(active.values())
-        return {name: collect(self.root / name) for name in self.runs}
+        return {name: collect(self.root / name) for name in self.runs if self.state(name) == "finished"}
 
     def _check_order(self, waiting: Sequence[str]) -> None:
         for name in waiting:

@@ -48,11 +48,13 @@ def build_plan(
     if name == "return":
         target = wanted_return(data, query.target)
         return EpisodePlan.build(episodes, seed, name, target_return=target, budget=budget), {}
-    if name == "goal" and environment.goal(0) is None:
-        if data is None or not data.store.spec.with_role("simulator"):
+    if name == "goal" and query.goals == "demonstrated":
+        return demonstrated_goals(environment, data, episodes, seed, budget)
+    if name == "goal" and (query.goals == "near" or environment.goal(0) is None):
+        if query.goals == "own" or data is None or not data.store.spec.with_role("simulator"):
             raise ConfigError(
                 f"query=goal needs something to reach: '{environment.name}' has no goal of its own, and goals from held-out "
-                "episodes need data with saved simulator states (physics)"
+                "episodes need data with saved simulator states (physics), or query.goals=demonstrated"
             )
         return goal_pairs(data, episodes, seed, protocol, baseline)
     if name in ("multi_goal", "prompt"):
@@ -151,6 +153,33 @@ def waypoint_rows(
         at = store.ends[episode] - whole + skipped + times
         points = Waypoints(times, {f.name: np.array(store.array(f.name)[at]) for f in store.spec.with_role("state")})
         rows.append(replace(row, policy_seed=policy_seed, query="waypoint", waypoints=points))
+        replayed[i] = actions
+    return EpisodePlan(tuple(rows)), replayed
+
+
+def demonstrated_goals(
+    environment: Environment, data: Dataset | None, episodes: int, seed: int, budget: int | None
+) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
+    """Held-out episodes from their beginnings, which ask for the last state of each, and their actions (C-BeT's evaluation).
+
+    Rows know the mode of their episode, so that records can say how much of it they repeat. More rows than held-out episodes
+    go through these again, with other policy seeds. Raises ConfigError where the data do not say how an episode begins, or
+    not where it ends.
+    """
+    chosen = [] if data is None else _held_out(data, seed)
+    if data is None or not chosen or not data.store.finals:
+        raise ConfigError(
+            "query.goals=demonstrated asks for the ends of held-out episodes: it needs dataset.split.test or validation, and "
+            "data with the environment's seeds or saved simulator states, and with the state after the last action"
+        )
+    store, rows, replayed = data.store, [], {}
+    rng = np.random.Generator(np.random.Philox(seed))
+    for i in range(episodes):
+        episode = chosen[i % len(chosen)]
+        row, actions = _recorded_row(store, i, episode, 0, int(store.lengths[episode]))
+        goal = {f.name: np.array(store.finals[f.name][episode]) for f in store.spec.with_role("state")}
+        mode = environment.mode(store.episode(episode)) or None
+        rows.append(replace(row, policy_seed=int(rng.integers(2**31)), query="goal", budget=budget, goal=goal, mode=mode))
         replayed[i] = actions
     return EpisodePlan(tuple(rows)), replayed
 

@@ -141,7 +141,7 @@ def task_loss_table(losses: Sequence[TaskLoss], brief: bool = False) -> Table:
 #: What a terminal has room for.
 BRIEF = (
     *("return", "success", "normalised_score", "goal_distance", "goal_distance_median", "waypoints_hit", "waypoint_distance"),
-    *("P1", "P2", "tasks"),
+    *("P1", "P2", "tasks", "goal_parts"),
 )
 
 
@@ -150,7 +150,10 @@ def rollout_table(results: Sequence[RolloutResult], title: str = "Rollouts", bri
 
     brief: the few metrics that a terminal has room for, without their definitions.
     """
-    chosen = [r for r in results if ":" not in r.metric and (not brief or r.metric in BRIEF)]
+    # a demonstration's end is too far away for its distance to say much
+    crowd = ("goal_distance", "goal_distance_median") if any(r.metric == "goal_parts" for r in results) else ()
+    shown = [metric for metric in BRIEF if metric not in crowd]
+    chosen = [r for r in results if ":" not in r.metric and (not brief or r.metric in shown)]
     metrics, keys, found = _crossed(chosen)
     rows = []
     for key in keys:

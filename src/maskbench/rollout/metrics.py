@@ -34,6 +34,10 @@ _DISTANCES = {
     "goal_distance_late": "smallest distance to the goal, of later starts",
     **{f"waypoint_{i}": f"smallest distance to goal {i} of several, over the states that the plan judges" for i in range(1, 6)},
 }
+_OTHERS = {
+    "waypoints_hit": "share of an episode's waypoints that it passes at their times",
+    "goal_parts": "parts (tasks, pushes, routes) of the demonstration that ends in the goal which the episode repeats",
+}
 #: Modes that get a row of their own, the most frequent ones; entropy and coverage count all.
 LISTED_MODES = 24
 #: Events of this prefix name the mode (route, ordering) of demonstrations that an episode follows.
@@ -162,8 +166,8 @@ def _statistics(
     yield "length", "executed actions, mean over episodes", mean([r.length for r in records])
     for name in dict.fromkeys(name for r in records for name in r.metrics):
         values = [r.metrics[name] for r in records if name in r.metrics]
-        if name == "waypoints_hit":
-            yield name, "share of an episode's waypoints that it passes at their times, mean over episodes", mean(values)
+        if name in _OTHERS:
+            yield name, f"{_OTHERS[name]}, mean over episodes", mean(values)
         elif name in _DISTANCES:
             what = _DISTANCES[name]
             yield name, f"{what}, mean over episodes", mean(values)

@@ -83,6 +83,7 @@ class PlanRow:
     context:       what happened before ``start``: state and action factors ``(C, *shape)`` of the ``C`` steps that led there
                    (``prompt`` query).
     moment:        timestep of the recorded episode that ``start`` was saved at.
+    mode:          mode of the demonstration whose end is the goal (``Environment.mode``).
     """
 
     row: int
@@ -96,6 +97,7 @@ class PlanRow:
     waypoints: Waypoints | None = None
     context: Mapping[str, np.ndarray] | None = None
     moment: int | None = None
+    mode: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.row, self.env_seed, self.policy_seed) < 0:
@@ -106,8 +108,8 @@ class PlanRow:
             raise ConfigError(f"row {self.row}: an empty goal asks for nothing; use goal=None")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON. What
-        came later (waypoints, context, moment) is listed only where there is any, which keeps the hashes of plans without."""
+        """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON. What came later
+        (waypoints, context, moment, mode) is listed only where there is any, which keeps the hashes of plans without."""
         content = {
             "row": int(self.row),
             "env_seed": int(self.env_seed),
@@ -124,6 +126,8 @@ class PlanRow:
             content["context"] = {name: _encode(value) for name, value in self.context.items()}
         if self.moment is not None:
             content["moment"] = int(self.moment)
+        if self.mode is not None:
+            content["mode"] = self.mode
         return content
 
     @classmethod
@@ -141,6 +145,7 @@ class PlanRow:
             waypoints=Waypoints.from_json(row["waypoints"]) if "waypoints" in row else None,
             context={name: _decode(value) for name, value in row["context"].items()} if "context" in row else None,
             moment=row.get("moment"),
+            mode=row.get("mode"),
         )
 
 

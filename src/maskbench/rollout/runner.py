@@ -13,6 +13,7 @@ from maskbench.envs.base import Environment, Observation
 from maskbench.errors import ConfigError, EnvError
 from maskbench.memory import keep_freed_memory
 from maskbench.rollout.invariant import PackedWeights, batch_invariant
+from maskbench.rollout.metrics import MODE_PREFIX
 from maskbench.rollout.plan import EpisodePlan, PlanRow
 from maskbench.rollout.policy import Annotated, Instructed, Policy
 from maskbench.trajectory import EpisodeRecord
@@ -274,6 +275,9 @@ def _record(
             metrics["goal_distance_scaled"] = episode.nearest_scaled
         if episode.row.moment is not None:
             metrics["goal_distance_early" if episode.row.moment < EARLY else "goal_distance_late"] = episode.nearest
+        if episode.row.mode is not None:
+            done = {name.removeprefix(MODE_PREFIX) for _, name in episode.events}
+            metrics["goal_parts"] = len(done & {*episode.row.mode.split(">")})
     metrics |= {f"waypoint_{i}": distance for i, distance in enumerate(episode.passed, 1)}
     if episode.row.waypoints is not None:
         hit = sum(gap <= environment.reach for gap in episode.gaps)

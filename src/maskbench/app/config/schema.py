@@ -32,6 +32,7 @@ RolloutName = Literal[
     "return",
     "goal",
     "goal_open",
+    "goal_demonstrated",
     "bc_two_stage",
     "return_two_stage",
     "multi_goal",

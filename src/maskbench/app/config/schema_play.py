@@ -41,6 +41,8 @@ class Query:
     perturb: tuple[Change, ...] = ()
     prompt: PromptRule = field(default_factory=PromptRule)
     shuffle_slots: bool = False
+    #: Where goals come from; None = the environment's own, else ``near``.
+    goals: Literal["own", "near", "demonstrated"] | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class BlockPush(Environment):
     rewards: see ``maskbench.envs.blockpush.rules``. Raises ConfigError for values out of range.
     """
 
-    queries: ClassVar[tuple[str, ...]] = ("bc", "return")
+    queries: ClassVar[tuple[str, ...]] = ("bc", "return", "goal")
     action_range: ClassVar[tuple[float, float]] = (-0.1, 0.1)
     success_events: ClassVar[tuple[str, ...]] = ("success",)
     events = EVENTS
