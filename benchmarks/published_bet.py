@@ -45,6 +45,7 @@ from maskbench.masking.scheme import MaskSet
 from maskbench.models.decoder import Decoder
 from maskbench.models.heads.bins import BinsHead
 from maskbench.models.objective import Objective
+from maskbench.models.products import product
 from maskbench.policies.model import ModelPolicy, ReturnUnits
 from maskbench.policies.queries import Query
 from maskbench.rollout.plan import EpisodePlan
@@ -288,9 +289,28 @@ def training_works(sides: Sides, compiled: bool) -> tuple[int, dict[str, Callabl
     return sampler.num_windows, works
 
 
+def products_alone(model: nn.Module, rows: int, steps: int, dtype: torch.dtype) -> Callable[[], None]:
+    """What the matrix products of ``steps`` training steps take, forward and backward, over ``rows`` tokens, and nothing else:
+    what would be left of training if all else were free."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    sizes = [(m.weight.detach().to(dtype), m.in_features, m.out_features) for m in layers]
+    operands = [(w, torch.randn(i, rows).to(dtype), torch.randn(o, rows).to(dtype)) for w, i, o in sizes]
+
+    def work() -> None:
+        for _ in range(steps):
+            for w, x, dy in operands:
+                product(w, x.t())
+                product(w.t(), dy.t())
+                product(dy, x)
+
+    return work
+
+
 def training(sides: Sides, compiled: bool, repeats: int) -> Result:
-    """Windows a second of both sides."""
+    """Windows a second of both sides, and of our products alone."""
     items, works = training_works(sides, compiled)
+    works["products alone"] = products_alone(sides.model, BATCH * WINDOW, -(-items // BATCH), torch.float32)
+    works["products alone, bf16"] = products_alone(sides.model, BATCH * WINDOW, -(-items // BATCH), torch.bfloat16)
     return compare("blockpush", "training samples", items, {n: seconds(w) for n, w in works.items()}, repeats, "published")
 
 

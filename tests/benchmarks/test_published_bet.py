@@ -17,6 +17,7 @@ from benchmarks.published_bet import (
     as_ours,
     as_published,
     check_equal,
+    products_alone,
 )
 from benchmarks.pybullet_blockpush import BLOCK, BLOCKS, OFFSETS, SPEEDS, OurTable, apart, by_expert, one_step, push, replay
 from torch import Tensor, nn
@@ -149,3 +150,18 @@ def test_a_push_beside_the_centre_turns_the_block(speed: float) -> None:
         turns.append(float(states[-1, 2]))
     assert turns[0] == pytest.approx(0.0, abs=0.02)
     assert min(turns[1:]) > 0.3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_products_alone_are_all_that_training_multiplies(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    asked: list[int] = []
+
+    def counted(a: Tensor, b: Tensor) -> None:
+        assert (a.dtype, b.dtype, a.shape[1]) == (dtype, dtype, b.shape[1])
+        asked.append(2 * a.shape[0] * a.shape[1] * b.shape[0])
+
+    network = Reference()
+    monkeypatch.setattr("benchmarks.published_bet.product", counted)
+    products_alone(network, 10, 3, dtype)()
+    weights = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Linear))
+    assert sum(asked) == 3 * 3 * 2 * 10 * weights
