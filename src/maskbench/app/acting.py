@@ -140,8 +140,9 @@ def play_model(
     plan, recorded = build_plan(
         environment, data, query, asked.name, episodes, settings.seed, steps, window, protocol, baseline
     )
-    near = bool(recorded) and query.goals != "demonstrated"  # demonstrations are longer than any window
-    needed = _timesteps(plan) if near and asked.name in OPEN else None
+    ends = asked.name == "goal" and query.goals == "demonstrated"  # which lie beyond any window
+    near = bool(recorded) and not ends and asked.name in OPEN
+    needed = _timesteps(plan) if near else None
     plan = EpisodePlan(tuple(replace(row, query=name) for row in plan))
     slots = min(settings.num_envs, episodes)
 
@@ -154,10 +155,10 @@ def play_model(
     if references:
         action = environment.spec.with_role("action")[0]
         factories["random"] = partial(RandomPolicy, action, *environment.action_range)
-        if asked.name in OPEN and near:
+        if near:
             factories["zero"] = partial(ZeroPolicy, action)
-        if asked.name == "waypoint" or (query.goals == "demonstrated" and model.refusals(environment)["bc"] is None):
-            factories["bc"] = acting(replace(asked, name="bc"))
+        if asked.name == "waypoint" or (ends and model.refusals(environment)["bc"] is None):
+            factories["bc"] = acting(replace(asked, name="bc", mode="closed"))
         if recorded:
             factories["replay"] = partial(ReplayPolicy, recorded)
     if query.references:

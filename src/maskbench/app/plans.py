@@ -51,10 +51,12 @@ def build_plan(
     if name == "goal" and query.goals == "demonstrated":
         return demonstrated_goals(environment, data, episodes, seed, budget)
     if name == "goal" and (query.goals == "near" or environment.goal(0) is None):
-        if query.goals == "own" or data is None or not data.store.spec.with_role("simulator"):
+        if query.goals == "own":
+            raise ConfigError(f"'{environment.name}' has no goal of its own: leave query.goals out, or query.goals=demonstrated")
+        if data is None or not data.store.spec.with_role("simulator"):
             raise ConfigError(
-                f"query=goal needs something to reach: '{environment.name}' has no goal of its own, and goals from held-out "
-                "episodes need data with saved simulator states (physics), or query.goals=demonstrated"
+                f"query=goal needs something to reach: '{environment.name}' has no goal of its own or is not to use it, and "
+                "goals inside held-out episodes need data with saved simulator states (physics); try query.goals=demonstrated"
             )
         return goal_pairs(data, episodes, seed, protocol, baseline)
     if name in ("multi_goal", "prompt"):

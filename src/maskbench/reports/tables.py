@@ -150,9 +150,9 @@ def rollout_table(results: Sequence[RolloutResult], title: str = "Rollouts", bri
 
     brief: the few metrics that a terminal has room for, without their definitions.
     """
-    # a demonstration's end is too far away for its distance to say much
-    crowd = ("goal_distance", "goal_distance_median") if any(r.metric == "goal_parts" for r in results) else ()
-    shown = [metric for metric in BRIEF if metric not in crowd]
+    far = {r.query for r in results if r.metric == "goal_parts"}  # goals whose distance says little
+    close = far != {r.query for r in results if r.metric == "goal_distance"}
+    shown = [metric for metric in BRIEF if close or not metric.startswith("goal_distance")]
     chosen = [r for r in results if ":" not in r.metric and (not brief or r.metric in shown)]
     metrics, keys, found = _crossed(chosen)
     rows = []

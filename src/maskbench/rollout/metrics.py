@@ -34,6 +34,7 @@ _DISTANCES = {
     "goal_distance_late": "smallest distance to the goal, of later starts",
     **{f"waypoint_{i}": f"smallest distance to goal {i} of several, over the states that the plan judges" for i in range(1, 6)},
 }
+#: Metrics of which the mean alone is.
 _OTHERS = {
     "waypoints_hit": "share of an episode's waypoints that it passes at their times",
     "goal_parts": "parts (tasks, pushes, routes) of the demonstration that ends in the goal which the episode repeats",

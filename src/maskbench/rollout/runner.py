@@ -276,8 +276,8 @@ def _record(
         if episode.row.moment is not None:
             metrics["goal_distance_early" if episode.row.moment < EARLY else "goal_distance_late"] = episode.nearest
         if episode.row.mode is not None:
-            done = {name.removeprefix(MODE_PREFIX) for _, name in episode.events}
-            metrics["goal_parts"] = len(done & {*episode.row.mode.split(">")})
+            wanted = {f"{MODE_PREFIX}{part}" for part in episode.row.mode.split(">")}
+            metrics["goal_parts"] = len(wanted & {name for _, name in episode.events})
     metrics |= {f"waypoint_{i}": distance for i, distance in enumerate(episode.passed, 1)}
     if episode.row.waypoints is not None:
         hit = sum(gap <= environment.reach for gap in episode.gaps)
