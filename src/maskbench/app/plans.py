@@ -52,7 +52,7 @@ def build_plan(
         return demonstrated_goals(environment, data, episodes, seed, budget)
     if name == "goal" and (query.goals == "near" or environment.goal(0) is None):
         if query.goals == "own":
-            raise ConfigError(f"'{environment.name}' has no goal of its own: leave query.goals out, or query.goals=demonstrated")
+            raise ConfigError(f"'{environment.name}' has no goal of its own: try query.goals=demonstrated")
         if data is None or not data.store.spec.with_role("simulator"):
             raise ConfigError(
                 f"query=goal needs something to reach: '{environment.name}' has no goal of its own or is not to use it, and "
