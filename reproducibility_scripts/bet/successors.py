@@ -5,9 +5,10 @@
     python reproducibility_scripts/bet/successors.py full --env kitchen      # three seeds at BeT's published length
 
 All take data, trunk and budget of ``paper=bet/<env>`` (``_quick`` in quick) and differ in what they say of an action: k-means
-bins (BeT), codes of a residual autoencoder (VQ-BeT; ``sampled`` trains its offsets for sampled codes, as published), a mixture of Gaussians that acts by the mean of a drawn component (as
-Q-FAT does, whose network is another one), the same on an LSTM (LSTM-GMM), and bins behind a goal (C-BeT). Block push, whose
-actions are centimetres in metres, standardises them for codes and mixtures.
+bins (BeT), codes of a residual autoencoder (VQ-BeT; ``sampled`` trains its offsets for sampled codes, as published), a mixture
+of Gaussians that acts by the mean of a drawn component (as Q-FAT does, whose network is another one), the same on an LSTM
+(LSTM-GMM), and bins behind a goal (C-BeT). Block push, whose actions are centimetres in metres, standardises them for codes
+and mixtures.
 
 C-BeT also acts towards the ends of held-out demonstrations, from where these began: ``goal tasks`` counts the tasks (blocks) of
 the demonstration that it repeats; beside it stands the same model without the goal on the same episodes. Published numbers
