@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -52,4 +54,35 @@ def test_rollouts_small_products_and_half_precision_keep_torchs_own() -> None:
 
 def test_layers_of_another_kind_are_called_as_they_are() -> None:
     layer, x = nn.Sequential(nn.Linear(16, 24)), torch.randn(300, 16, requires_grad=True)
+    assert torch.equal(products.linear(layer, x), layer(x))
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "narrow"), [("AuthenticAMD", 26, True), ("AuthenticAMD", 25, False), ("GenuineIntel", 6, False)]
+)
+def test_mkl_is_narrow_on_amd_from_zen_5_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: str, family: int, narrow: bool
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\n\nprocessor\t: 1\nvendor_id\t: other\n")
+    monkeypatch.setattr(products, "CPUINFO", told)
+    products.mkl_is_narrow.cache_clear()
+    assert products.mkl_is_narrow() == narrow
+    monkeypatch.setattr(products, "CPUINFO", tmp_path / "absent")
+    products.mkl_is_narrow.cache_clear()
+    assert not products.mkl_is_narrow()
+    products.mkl_is_narrow.cache_clear()
+
+
+def test_linear_maps_are_answered_by_who_is_asked_and_by_nobody_afterwards() -> None:
+    layer, x, asked = nn.Linear(3, 4), torch.randn(2, 3), []
+
+    def answer(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, gelu: str | None = None) -> torch.Tensor:
+        asked.append(gelu)
+        return torch.zeros(len(x), len(weight))
+
+    with products.answered_by(answer):
+        assert not products.linear(layer, x).any()
+        assert not products.linear_gelu(layer, x, "tanh").any()
+    assert asked == [None, "tanh"]
     assert torch.equal(products.linear(layer, x), layer(x))

@@ -1,7 +1,7 @@
 """Each row of a batched layer equals, to the bit, the same row in any other batch size and position."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -10,7 +10,10 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from maskbench.models import products  # noqa: E402
 from maskbench.models.products import linear_gelu  # noqa: E402
+from maskbench.models.transformer import Activation, Transformer  # noqa: E402
+from maskbench.rollout import invariant  # noqa: E402
 from maskbench.rollout.invariant import PackedWeights, batch_invariant  # noqa: E402
 
 
@@ -80,11 +83,52 @@ LAYERS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
 }
 
 
+@pytest.fixture(params=["as it is", "narrow", "wide"])
+def mkl(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processors on which one or the other library multiplies, whatever this one is."""
+    invariant._fastest.cache_clear()
+    if request.param != "as it is":
+        if not torch.backends.mkldnn.is_available():
+            pytest.skip("no oneDNN")
+        monkeypatch.setattr(products, "mkl_is_narrow", lambda: request.param == "narrow")
+    yield
+    invariant._fastest.cache_clear()
+
+
 @pytest.mark.parametrize("name", LAYERS)
-def test_rows_do_not_depend_on_their_batch(name: str) -> None:
+def test_rows_do_not_depend_on_their_batch(name: str, mkl: None) -> None:
     layer, shape = LAYERS[name]
     with batch_invariant():
         assert changed(layer, *shape) == []
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+def test_a_transformers_rows_do_not_depend_on_their_batch_and_are_its_own(activation: Activation, mkl: None) -> None:
+    torch.manual_seed(0)
+    trunk = Transformer(2, 2, 72, activation=activation).eval()
+    keys = torch.tensor([[True, False, True, True, False, True, True]])
+
+    def read(x: Tensor) -> Tensor:
+        shown, at = keys.expand(len(x), -1), torch.full((len(x), 1), 6)
+        return torch.cat([trunk(x, causal=True), trunk(x, keys=shown), trunk(x, causal=True, at=at)], 1)
+
+    x = torch.randn(5, 7, 72, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        plain = read(x)
+    with batch_invariant():
+        assert changed(read, 7, 72) == []
+        with torch.inference_mode():
+            torch.testing.assert_close(read(x), plain, rtol=1e-4, atol=1e-5)
+
+
+def test_one_product_serves_all_rows_where_mkl_sums_them_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it did not, rollouts would still be right, and slow: this says that they are fast."""
+    if sys.platform != "linux" or not torch.backends.mkl.is_available():
+        pytest.skip("of other libraries nothing is known")
+    monkeypatch.setattr(products, "mkl_is_narrow", lambda: False)
+    invariant._fastest.cache_clear()
+    assert {invariant._fastest(out, wide) for out, wide in ((216, 72), (288, 72), (72, 288), (480, 120), (72, 16))} == {"mkl"}
+    invariant._fastest.cache_clear()
 
 
 def test_embedding_rows_do_not_depend_on_their_batch() -> None:

@@ -1,22 +1,43 @@
-"""The large matrix products of fp32 training on a CPU.
+"""The large matrix products of fp32 on a CPU.
 
 In fp32 torch asks MKL, which uses half of the vector width of AMD processors; oneDNN, which torch asks for bf16, takes about
-half the time there (measured: 1.5 to 2.3 times as fast forward, 1.1 to 2.4 times backward, for widths 64 to 1024).
+half the time on Zen 5 (measured: 1.5 to 2.3 times as fast forward, 1.1 to 2.4 times backward, for widths 64 to 1024). On Zen 4,
+which makes two of every 512-bit operation, both take the same time (measured).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.overrides import handle_torch_function, has_torch_function_unary
 
 #: Rows from which the fixed cost of another library pays (measured).
 _MANY_ROWS = 256
+#: Where Linux describes the processor.
+CPUINFO = Path("/proc/cpuinfo")
+#: Family of AMD's first processors with 512-bit arithmetic (Zen 5).
+_WIDE_AMD = 26
+#: What computes linear maps instead, from input, weight, bias and None or the approximation of a GELU behind.
+Answer = Callable[..., Tensor]
+_answer: Answer | None = None
+
+
+@contextmanager
+def answered_by(answer: Answer) -> Iterator[None]:
+    """Inside, ``answer`` computes every linear map that is asked of this module."""
+    global _answer
+    before, _answer = _answer, answer
+    try:
+        yield
+    finally:
+        _answer = before
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -29,6 +50,8 @@ def linear(layer: nn.Module, x: Tensor) -> Tensor:
 
 def linear_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``F.linear``."""
+    if _answer is not None:
+        return _answer(x, weight, bias)
     if bias is None or not trains_faster(x) or x.shape[:-1].numel() < _MANY_ROWS:
         return F.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
@@ -37,17 +60,9 @@ def linear_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def linear_gelu(layer: nn.Module, x: Tensor, approximate: str) -> Tensor:
     """``F.gelu(layer(x))`` for a Linear."""
-    if type(layer) is nn.Linear and has_torch_function_unary(x):
-        return _linear_gelu(x, layer.weight, layer.bias, approximate)
+    if _answer is not None and type(layer) is nn.Linear:
+        return _answer(x, layer.weight, layer.bias, approximate)
     return F.gelu(linear(layer, x), approximate=approximate)
-
-
-def _linear_gelu(x: Tensor, weight: Tensor, bias: Tensor | None, approximate: str) -> Tensor:
-    """Under a name of its own, which rollouts answer with one operation (``rollout/invariant.py``)."""
-    if has_torch_function_unary(x):
-        y: Tensor = handle_torch_function(_linear_gelu, (x,), x, weight, bias, approximate)
-        return y
-    return F.gelu(F.linear(x, weight, bias), approximate=approximate)
 
 
 def trains_faster(x: Tensor) -> bool:
@@ -61,6 +76,16 @@ def trains_faster(x: Tensor) -> bool:
 @cache
 def _has_wide_vectors() -> bool:
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@cache
+def mkl_is_narrow() -> bool:
+    """Whether MKL uses half of this processor's vectors: AMD's from Zen 5 on. False where the system does not tell."""
+    if not _has_wide_vectors() or not CPUINFO.is_file():
+        return False
+    lines = (line.partition(":") for line in CPUINFO.read_text().partition("\n\n")[0].splitlines())
+    facts = {key.strip(): value.strip() for key, _, value in lines}
+    return facts.get("vendor_id") == "AuthenticAMD" and int(facts.get("cpu family", 0)) >= _WIDE_AMD
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from maskbench.errors import ConfigError
 from maskbench.models import few
@@ -157,6 +158,12 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor, causal: bool = False, keys: Tensor | None = None, at: Tensor | None = None) -> Tensor:
         """x ``(B, N, D)`` to ``(B, N, D)``, or to ``(B, M, D)`` where only the tokens ``at`` ``(B, M)`` are wanted: the last
         block then computes no others."""
+        if has_torch_function_unary(x) and self._plain:  # rollouts answer it at once (rollout/invariant.py)
+            y: Tensor = handle_torch_function(_whole_trunk, (x,), self, x, causal, keys, at)
+            return y
+        return self._states(x, causal, keys, at)
+
+    def _states(self, x: Tensor, causal: bool, keys: Tensor | None, at: Tensor | None) -> Tensor:
         whole = list(self.blocks) if at is None else list(self.blocks)[:-1]  # those that compute all tokens
         if keys is None and self._few(x):
             x = few.turned(x)
@@ -170,7 +177,18 @@ class Transformer(nn.Module):
 
     def _few(self, x: Tensor) -> bool:
         """Whether ``few`` trains faster; it has no parts for stacked models."""
-        return few.pays(x) and type(self.get_submodule("blocks.0.attention.qkv")) is nn.Linear
+        return few.pays(x) and self._plain
+
+    @property
+    def _plain(self) -> bool:
+        """Whether this is one model, and no stack of several."""
+        return type(self.get_submodule("blocks.0.attention.qkv")) is nn.Linear
+
+
+def _whole_trunk(trunk: Transformer, x: Tensor, causal: bool, keys: Tensor | None, at: Tensor | None) -> Tensor:
+    """A transformer under one name for ``__torch_function__``, which then does not look at its operations one by one. Whoever
+    answers it must care for linear maps (``products.answered_by``); nothing else in it depends on the size of the batch."""
+    return trunk._states(x, causal, keys, at)
 
 
 def take_tokens(x: Tensor, at: Tensor) -> Tensor:

@@ -3,11 +3,11 @@
 Kernels choose their order of summation by the shape of the whole batch (a linear layer over one to three rows differs from
 the same rows among many in the last bits), and elementwise functions treat the last few elements of an array by scalar code
 that rounds otherwise than the vector code. A rollout would then depend on how many episodes happen to be alive. Inside
-``batch_invariant()`` it does not: linear maps run as one product of oneDNN, whose kernels sum every row alike whatever the
-number of rows (checked once per size of layer), or where that does not hold as one product per row of the leading axis;
-elementwise functions run on rows padded to whole vector registers, convolutions and recurrent layers row by row. LayerNorm,
-softmax, embeddings and scaled dot-product attention are invariant by themselves (tests measure all of this for every batch
-size from 1 to 64).
+``batch_invariant()`` it does not: linear maps run as one product of MKL or oneDNN, whichever is faster on the processor, by
+kernels that sum every row alike whatever the number of rows (checked once per size of layer), or, where they do not, as one
+product per row of the leading axis; elementwise functions run on rows padded to whole vector registers, convolutions and
+recurrent layers row by row. LayerNorm, softmax, embeddings and scaled dot-product attention are invariant by themselves (tests
+measure all of this for every batch size from 1 to 64).
 
 The leading axis must be the batch. Not covered: ``nn.MultiheadAttention``, ``einsum`` with a shared weight, compiled modules
 and devices other than the CPU. Measured cost on transformers of 4-6 layers, widths 72-256: 1.03-1.9 times the plain forward,
@@ -20,18 +20,20 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.overrides import TorchFunctionMode
 
-#: Weights of a linear map from which one product of oneDNN is faster than one of MKL per row (measured).
+#: Weights of a linear map from which oneDNN is faster than an MKL that uses half of the vectors (measured).
 _LARGE = 4096
 #: Rows that are not padded any more.
 _MANY = 512
-#: Rows of elementwise functions are padded to a multiple of this: two 512-bit registers of the narrowest type (bf16).
-_LANES = 64
+#: Rows from which MKL takes its kernel for many.
+_FEW = 4
+#: Rows of elementwise functions are padded to a multiple of this many bytes: two 512-bit registers.
+_REGISTERS = 128
 #: Elementwise functions whose scalar and vector code may round differently, by name.
 _ELEMENTWISE = frozenset(
     {"gelu", "silu", "elu", "celu", "selu", "softplus", "mish", "sigmoid", "logsigmoid", "tanh", "exp", "expm1", "exp2"}
@@ -90,6 +92,10 @@ def batch_invariant(packed: PackedWeights | None = None) -> Iterator[None]:
 def _mode_class() -> Callable[[PackedWeights], TorchFunctionMode]:
     from torch.overrides import TorchFunctionMode
 
+    from maskbench.models.products import answered_by
+
+    names: dict[Any, str] = {}
+
     class BatchInvariant(TorchFunctionMode):
         def __init__(self, packed: PackedWeights) -> None:
             super().__init__()
@@ -98,10 +104,19 @@ def _mode_class() -> Callable[[PackedWeights], TorchFunctionMode]:
         def __torch_function__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            kwargs = kwargs or {}
-            name = getattr(func, "__name__", "")
-            if name in ("linear", "_linear_gelu"):  # arguments in the same order
+            name = names.get(func)
+            if name is None:
+                name = names[func] = _rerouted(func)
+            if not name:
+                return func(*args, **kwargs) if kwargs else func(*args)
+            return self.reroute(name, func, args, kwargs or {})
+
+        def reroute(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if name == "linear":
                 return self.linear(*args, **kwargs)
+            if name == "_whole_trunk":
+                with answered_by(self.linear):
+                    return func(*args)
             if name in _ELEMENTWISE:
                 return _padded(func, *args, **kwargs)
             if name in _MATMUL and args[1].dim() == 2 and args[0].dim() >= 2:
@@ -117,6 +132,12 @@ def _mode_class() -> Callable[[PackedWeights], TorchFunctionMode]:
     return BatchInvariant
 
 
+def _rerouted(func: Any) -> str:
+    """The name of a function that is not called as it is, else nothing."""
+    name = getattr(func, "__name__", "")
+    return name if name in ("linear", "addmm", "_whole_trunk", *_ELEMENTWISE, *_MATMUL, *_ROW_BY_ROW, *_RECURRENT) else ""
+
+
 def _linear(
     packed: PackedWeights, input: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: str | None = None
 ) -> Tensor:
@@ -129,24 +150,47 @@ def _linear(
     if input.numel() == 0:
         return torch.nn.functional.linear(input, weight, bias)
     batch, wide = input.shape[0], input.shape[-1]
-    if _is_large(input, weight) and _sums_rows_alike(*weight.shape):
-        return _one_product(input.reshape(-1, wide), packed.of(weight), bias, gelu).reshape(*input.shape[:-1], len(weight))
-    rows = input.reshape(batch, -1, wide)
-    shared = weight.mT.expand(batch, wide, weight.shape[0])
-    product = torch.bmm(rows, shared) if bias is None else torch.baddbmm(bias.expand(batch, 1, -1), rows, shared)
+    way = _fastest(*weight.shape) if _is_plain(input, weight) else "rows"
+    if way == "onednn":
+        return _by_onednn(input.reshape(-1, wide), packed.of(weight), bias, gelu).reshape(*input.shape[:-1], len(weight))
+    if way == "mkl":
+        product = _by_mkl(input.reshape(-1, wide), weight, bias)
+    else:
+        rows, shared = input.reshape(batch, -1, wide), weight.mT.expand(batch, wide, weight.shape[0])
+        product = torch.bmm(rows, shared) if bias is None else torch.baddbmm(bias.expand(batch, 1, -1), rows, shared)
     product = product.reshape(*input.shape[:-1], weight.shape[0])
     return product if gelu is None else _padded(torch.nn.functional.gelu, product, approximate=gelu)
 
 
-def _is_large(input: Tensor, weight: Tensor) -> bool:
+def _is_plain(input: Tensor, weight: Tensor) -> bool:
     import torch
 
     gradient = torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad)
     fp32 = input.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    return weight.numel() >= _LARGE and weight.is_contiguous() and input.device.type == "cpu" and fp32 and not gradient
+    return weight.is_contiguous() and input.device.type == "cpu" and fp32 and not gradient
 
 
-def _one_product(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = None) -> Tensor:
+@cache
+def _fastest(out: int, wide: int) -> Literal["mkl", "onednn", "rows"]:
+    """What multiplies by a weight ``(out, wide)`` such that each row is the same bits whatever the number of rows."""
+    from maskbench.models.products import mkl_is_narrow
+
+    if mkl_is_narrow() and out * wide >= _LARGE and _onednn_sums_rows_alike(out, wide):
+        return "onednn"
+    return "mkl" if _mkl_sums_rows_alike(out, wide) else "rows"
+
+
+def _by_mkl(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``(M, D) -> (M, O)``. The fewest rows would take another kernel, and are padded."""
+    import torch
+
+    count = len(rows)
+    if count >= _FEW:
+        return torch.nn.functional.linear(rows, weight, bias)
+    return torch.nn.functional.linear(torch.nn.functional.pad(rows, (0, 0, 0, _FEW - count)), weight, bias)[:count]
+
+
+def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | None = None) -> Tensor:
     """``(M, D) -> (M, O)``. A single row would take another kernel, and every new ``M`` costs a kernel's generation (0.3 ms and
     more): as long as a copy costs less, ``M`` is padded to at most 16 values an octave."""
     import torch
@@ -160,20 +204,36 @@ def _one_product(rows: Tensor, weight: Tensor, bias: Tensor | None, gelu: str | 
     return product[:count]
 
 
-@cache
-def _sums_rows_alike(out: int, wide: int) -> bool:
-    """Whether each row of oneDNN's product by a weight ``(out, wide)`` is the same bits whatever the number of rows,
-    packed or not."""
+def _onednn_sums_rows_alike(out: int, wide: int) -> bool:
+    """Packed or not."""
     import torch
 
-    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
-        return False  # elsewhere it was not measured to be faster
+    rows, weight, bias = _example(out, wide)
+    whole = _by_onednn(rows, weight, bias)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+    return all(torch.equal(_by_onednn(rows[at : at + n], packed, bias), whole[at : at + n]) for at, n in _PARTS)
+
+
+def _mkl_sums_rows_alike(out: int, wide: int) -> bool:
+    import torch
+
+    if not torch.backends.mkl.is_available():
+        return False  # of other libraries nothing is known
+    rows, weight, bias = _example(out, wide)
+    whole = _by_mkl(rows, weight, bias)
+    return all(torch.equal(_by_mkl(rows[at : at + n], weight, bias), whole[at : at + n]) for at, n in _PARTS)
+
+
+#: Where parts of 416 rows begin, and how many they are.
+_PARTS = ((7, 1), (1, 2), (30, 3), (9, 5), (100, 12), (200, 17), (50, 52), (208, 208))
+
+
+def _example(out: int, wide: int) -> tuple[Tensor, Tensor, Tensor]:
+    import torch
+
     make = torch.Generator().manual_seed(0)
     rows, weight, bias = (torch.randn(*shape, generator=make) for shape in ((416, wide), (out, wide), (out,)))
-    whole = _one_product(rows, weight, bias)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-    parts = ((7, 1), (100, 12), (50, 52), (208, 208))
-    return all(torch.equal(_one_product(rows[at : at + n], packed, bias), whole[at : at + n]) for at, n in parts)
+    return rows, weight, bias
 
 
 def _padded(func: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
@@ -185,7 +245,7 @@ def _padded(func: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
     if any(isinstance(a, torch.Tensor) and a.dim() > 0 for a in args) or kwargs.get("out") is not None:
         return func(input, *args, **kwargs)
     rows = input.reshape(input.shape[0], -1)
-    short = -rows.shape[1] % _LANES
+    short = -rows.shape[1] % (_REGISTERS // rows.element_size())
     if short == 0:
         return func(input.contiguous(), *args, **kwargs)
     padded = torch.nn.functional.pad(rows, (0, short))
