@@ -5,7 +5,7 @@
     python reproducibility_scripts/bet/successors.py full --env kitchen      # three seeds at BeT's published length
 
 All take data, trunk and budget of ``paper=bet/<env>`` (``_quick`` in quick) and differ in what they say of an action: k-means
-bins (BeT), codes of a residual autoencoder (VQ-BeT; ``sampled`` trains its offsets for sampled codes, as published), a mixture
+bins (BeT), codes of a residual autoencoder (VQ-BeT; ``true codes`` trains offsets for these, not for sampled ones), a mixture
 of Gaussians that acts by the mean of a drawn component (as Q-FAT does, whose network is another one), the same on an LSTM
 (LSTM-GMM), and bins behind a goal (C-BeT). Block push, whose actions are centimetres in metres, standardises them for codes
 and mixtures.
@@ -38,8 +38,8 @@ MIXTURE = "mixture (Q-FAT)"
 #: What each row changes in the command line of BeT's; ``model`` names the trunk.
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "BeT": ("decoder", ()),
-    "VQ-BeT": ("decoder", ("head=vqbet", "head.action.offset_scale=100", "head.action.vq.offset_of='true'")),
-    "VQ-BeT, sampled": ("decoder", ("head=vqbet", "head.action.offset_scale=100", "head.action.vq.offset_of=sampled")),
+    "VQ-BeT": ("decoder", ("head=vqbet", "head.action.offset_scale=100")),
+    "VQ-BeT, true codes": ("decoder", ("head=vqbet", "head.action.offset_scale=100", "head.action.vq.offset_of='true'")),
     MIXTURE: ("decoder", ("head=mdn", "head.action.num_bins=10", "query.spread=0")),
     "LSTM-GMM": ("lstm", ("head=mdn", "head.action.num_bins=5", "query.spread=0")),
     "C-BeT": ("decoder", ("masking=cbet", "evaluation.rollout=[bc,goal_demonstrated]")),

@@ -125,7 +125,7 @@ def test_every_successor_has_the_data_and_the_budget_of_bet(scripts: dict[str, M
     kinds = {row: config.head.action.kind for row, config in found.items()}
     assert list(kinds.values()) == ["bins", "vq", "vq", "mdn", "mdn", "bins"]
     assert [config.query.spread for config in found.values()] == [1, 1, 1, 0, 0, 1]
-    assert [found[row].head.action.vq.offset_of for row in ("VQ-BeT", "VQ-BeT, sampled")] == ["true", "sampled"]
+    assert [found[row].head.action.vq.offset_of for row in ("VQ-BeT", "VQ-BeT, true codes")] == ["sampled", "true"]
     bet = found["BeT"]
     for row, config in found.items():
         ours, theirs = config.experiment, bet.experiment
