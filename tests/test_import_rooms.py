@@ -16,12 +16,14 @@ MAX_LINES = 400
 #: room -> what it may import besides itself and ``maskbench.errors``. A dotted name allows that one module of a room.
 DATA_SIDE = ("trajectory", "prompt", "objects", "data", "text", "tokens", "masking", "models", "training")
 ROOMS: dict[str, set[str]] = {room: set(DATA_SIDE[:i]) for i, room in enumerate(DATA_SIDE)} | {
+    "models": {*DATA_SIDE[:-2], "arithmetic"},
     "training": {*DATA_SIDE[:-1], "memory"},
     "errors": set(),
+    "arithmetic": set(),
     "memory": set(),
     "envs": {"trajectory", "prompt", "objects"},
     "collect": {"trajectory", "data", "envs", "training"},
-    "rollout": {"trajectory", "prompt", "objects", "envs", "memory"},
+    "rollout": {"trajectory", "prompt", "objects", "envs", "memory", "arithmetic"},
     "policies": {*DATA_SIDE[:-1], "envs", "rollout.policy", "rollout.plan"},
     "reports": {"trajectory"},
 }

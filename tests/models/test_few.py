@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from maskbench.models import few, products
+from maskbench import arithmetic
+from maskbench.models import few
 from maskbench.models.dropout import kept
 from maskbench.models.transformer import Activation, Norm, Transformer
 from maskbench.training.stack import stack_models
@@ -19,7 +20,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Makes any processor take the fast way; holds an entry per layer that did."""
     layers: list[str] = []
     linear = few.linear
-    monkeypatch.setattr(products, "_has_wide_vectors", lambda: True)
+    monkeypatch.setattr(arithmetic, "has_wide_vectors", lambda: True)
     monkeypatch.setattr(few, "linear", lambda layer, x: (layers.append("linear"), linear(layer, x))[1])
     return layers
 

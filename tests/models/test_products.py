@@ -1,16 +1,15 @@
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from maskbench import arithmetic
 from maskbench.models import products
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_has_wide_vectors", lambda: True)
+    monkeypatch.setattr(arithmetic, "has_wide_vectors", lambda: True)
 
 
 @pytest.mark.parametrize("shape", [(300, 16), (5, 64, 16), (2, 3, 50, 16)])
@@ -57,23 +56,6 @@ def test_layers_of_another_kind_are_called_as_they_are() -> None:
     assert torch.equal(products.linear(layer, x), layer(x))
 
 
-@pytest.mark.parametrize(
-    ("vendor", "family", "narrow"), [("AuthenticAMD", 26, True), ("AuthenticAMD", 25, False), ("GenuineIntel", 6, False)]
-)
-def test_mkl_is_narrow_on_amd_from_zen_5_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vendor: str, family: int, narrow: bool
-) -> None:
-    told = tmp_path / "cpuinfo"
-    told.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\n\nprocessor\t: 1\nvendor_id\t: other\n")
-    monkeypatch.setattr(products, "CPUINFO", told)
-    products.mkl_is_narrow.cache_clear()
-    assert products.mkl_is_narrow() == narrow
-    monkeypatch.setattr(products, "CPUINFO", tmp_path / "absent")
-    products.mkl_is_narrow.cache_clear()
-    assert not products.mkl_is_narrow()
-    products.mkl_is_narrow.cache_clear()
-
-
 def test_linear_maps_are_answered_by_who_is_asked_and_by_nobody_afterwards() -> None:
     layer, x, asked = nn.Linear(3, 4), torch.randn(2, 3), []
 
@@ -81,7 +63,7 @@ def test_linear_maps_are_answered_by_who_is_asked_and_by_nobody_afterwards() -> 
         asked.append(gelu)
         return torch.zeros(len(x), len(weight))
 
-    with products.answered_by(answer):
+    with arithmetic.answered_by(answer):
         assert not products.linear(layer, x).any()
         assert not products.linear_gelu(layer, x, "tanh").any()
     assert asked == [None, "tanh"]

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from maskbench.models import products  # noqa: E402
+from maskbench import arithmetic  # noqa: E402
 from maskbench.models.products import linear_gelu  # noqa: E402
 from maskbench.models.transformer import Activation, Transformer  # noqa: E402
 from maskbench.rollout import invariant  # noqa: E402
@@ -90,7 +90,7 @@ def mkl(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     if request.param != "as it is":
         if not torch.backends.mkldnn.is_available():
             pytest.skip("no oneDNN")
-        monkeypatch.setattr(products, "mkl_is_narrow", lambda: request.param == "narrow")
+        monkeypatch.setattr(arithmetic, "mkl_is_narrow", lambda: request.param == "narrow")
     yield
     invariant._fastest.cache_clear()
 
@@ -125,7 +125,7 @@ def test_one_product_serves_all_rows_where_mkl_sums_them_alike(monkeypatch: pyte
     """Where it did not, rollouts would still be right, and slow: this says that they are fast."""
     if sys.platform != "linux" or not torch.backends.mkl.is_available():
         pytest.skip("of other libraries nothing is known")
-    monkeypatch.setattr(products, "mkl_is_narrow", lambda: False)
+    monkeypatch.setattr(arithmetic, "mkl_is_narrow", lambda: False)
     invariant._fastest.cache_clear()
     assert {invariant._fastest(out, wide) for out, wide in ((216, 72), (288, 72), (72, 288), (480, 120), (72, 16))} == {"mkl"}
     invariant._fastest.cache_clear()

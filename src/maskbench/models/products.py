@@ -7,10 +7,6 @@ which makes two of every 512-bit operation, both take the same time (measured).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,26 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from maskbench import arithmetic
+
 #: Rows from which the fixed cost of another library pays (measured).
 _MANY_ROWS = 256
-#: Where Linux describes the processor.
-CPUINFO = Path("/proc/cpuinfo")
-#: Family of AMD's first processors with 512-bit arithmetic (Zen 5).
-_WIDE_AMD = 26
-#: What computes linear maps instead, from input, weight, bias and None or the approximation of a GELU behind.
-Answer = Callable[..., Tensor]
-_answer: Answer | None = None
-
-
-@contextmanager
-def answered_by(answer: Answer) -> Iterator[None]:
-    """Inside, ``answer`` computes every linear map that is asked of this module."""
-    global _answer
-    before, _answer = _answer, answer
-    try:
-        yield
-    finally:
-        _answer = before
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
@@ -50,8 +30,8 @@ def linear(layer: nn.Module, x: Tensor) -> Tensor:
 
 def linear_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``F.linear``."""
-    if _answer is not None:
-        return _answer(x, weight, bias)
+    if (answer := arithmetic.answering()) is not None:
+        return answer(x, weight, bias)
     if bias is None or not trains_faster(x) or x.shape[:-1].numel() < _MANY_ROWS:
         return F.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
@@ -60,8 +40,8 @@ def linear_by(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def linear_gelu(layer: nn.Module, x: Tensor, approximate: str) -> Tensor:
     """``F.gelu(layer(x))`` for a Linear."""
-    if _answer is not None and type(layer) is nn.Linear:
-        return _answer(x, layer.weight, layer.bias, approximate)
+    if (answer := arithmetic.answering()) is not None and type(layer) is nn.Linear:
+        return answer(x, layer.weight, layer.bias, approximate)
     return F.gelu(linear(layer, x), approximate=approximate)
 
 
@@ -70,22 +50,7 @@ def trains_faster(x: Tensor) -> bool:
     Compiled code and autocast have ways of their own; rollouts need products that do not depend on the batch."""
     plain = not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
     gradient = torch.is_grad_enabled() and x.requires_grad
-    return x.device.type == "cpu" and x.dtype == torch.float32 and plain and gradient and _has_wide_vectors()
-
-
-@cache
-def _has_wide_vectors() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
-
-
-@cache
-def mkl_is_narrow() -> bool:
-    """Whether MKL uses half of this processor's vectors: AMD's from Zen 5 on. False where the system does not tell."""
-    if not _has_wide_vectors() or not CPUINFO.is_file():
-        return False
-    lines = (line.partition(":") for line in CPUINFO.read_text().partition("\n\n")[0].splitlines())
-    facts = {key.strip(): value.strip() for key, _, value in lines}
-    return facts.get("vendor_id") == "AuthenticAMD" and int(facts.get("cpu family", 0)) >= _WIDE_AMD
+    return x.device.type == "cpu" and x.dtype == torch.float32 and plain and gradient and arithmetic.has_wide_vectors()
 
 
 def product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -187,7 +187,7 @@ class Transformer(nn.Module):
 
 def _whole_trunk(trunk: Transformer, x: Tensor, causal: bool, keys: Tensor | None, at: Tensor | None) -> Tensor:
     """A transformer under one name for ``__torch_function__``, which then does not look at its operations one by one. Whoever
-    answers it must care for linear maps (``products.answered_by``); nothing else in it depends on the size of the batch."""
+    answers it must care for linear maps (``arithmetic.answered_by``); nothing else in it depends on the size of the batch."""
     return trunk._states(x, causal, keys, at)
 
 

@@ -92,7 +92,7 @@ def batch_invariant(packed: PackedWeights | None = None) -> Iterator[None]:
 def _mode_class() -> Callable[[PackedWeights], TorchFunctionMode]:
     from torch.overrides import TorchFunctionMode
 
-    from maskbench.models.products import answered_by
+    from maskbench.arithmetic import answered_by
 
     names: dict[Any, str] = {}
 
@@ -173,7 +173,7 @@ def _is_plain(input: Tensor, weight: Tensor) -> bool:
 @cache
 def _fastest(out: int, wide: int) -> Literal["mkl", "onednn", "rows"]:
     """What multiplies by a weight ``(out, wide)`` such that each row is the same bits whatever the number of rows."""
-    from maskbench.models.products import mkl_is_narrow
+    from maskbench.arithmetic import mkl_is_narrow
 
     if mkl_is_narrow() and out * wide >= _LARGE and _onednn_sums_rows_alike(out, wide):
         return "onednn"
