@@ -110,6 +110,22 @@ def test_replay_repeats_every_part_of_the_demonstrations_whose_ends_are_asked_fo
     assert all(r.metrics["goal_parts"] == 0 for r in crossed)
 
 
+def test_the_end_of_a_demonstration_is_as_many_states_as_the_goals_of_the_training(tmp_path: Path) -> None:
+    data = load_dataset(PointMass(1), generate={"episodes": 10}, split={"train": 5, "test": 5}, root=tmp_path)
+    plan, _ = build_plan(PointMass(1), data, DEMONSTRATED, "goal", 5, 0, None, goal_frames=4)
+    for row, whole in zip(
+        plan, build_plan(PointMass(1), data, DEMONSTRATED, "goal", 5, 0, None, goal_frames=10_000)[0], strict=True
+    ):
+        assert PlanRow.from_json(json.loads(json.dumps(row.to_json()))).to_json() == row.to_json()
+        assert row.approach is not None
+        assert whole.approach is not None
+        (name,) = row.approach
+        episode = next(e for e in map(int, data.split.test) if np.array_equal(data.store.finals[name][e], row.goal[name]))
+        recorded = data.store.episode(episode).values[name]
+        np.testing.assert_array_equal(row.approach[name], recorded[-3:])
+        np.testing.assert_array_equal(whole.approach[name], recorded)
+
+
 def test_the_ends_of_demonstrations_need_held_out_ones() -> None:
     with pytest.raises(ConfigError, match=r"query.goals=demonstrated asks for the ends of held-out episodes"):
         build_plan(PointMass(1), None, DEMONSTRATED, "goal", 2, 0, None)

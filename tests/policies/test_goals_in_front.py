@@ -103,6 +103,14 @@ def test_the_goal_stays_in_front_while_the_history_moves() -> None:
     assert seen[0][1].tolist() == [[True, True, True, False, False], [False, False, True, False, False]]
 
 
+@pytest.mark.parametrize(("before", "shown"), [([5.0, 6.0, 7.0], [6, 7, 9]), ([7.0], [7, 7, 9]), ([], [9, 9, 9])])
+def test_a_goal_of_several_frames_shows_the_states_that_led_to_it(before: list[float], shown: list[int]) -> None:
+    acting = policy(untrained(frames=3), Query("goal"), frames=3, slots=1)
+    goal, approach = {"state": np.array([9.0], np.float32)}, {"state": np.array(before, np.float32)[:, None]}
+    acting.reset(np.array([0]), [PlanRow(0, 0, 0, "goal", goal=goal, approach=approach)])
+    assert acting.cells["state"][0, :3, 0].tolist() == shown
+
+
 def test_only_models_that_learned_with_goals_are_asked_for_one() -> None:
     layout = build_layout(SPEC, 3, inputs=["state"])
     reasons = [answerable(layout, "causal", "none", ["action"], ("bc", "goal"), frames)["goal"] for frames in (0, 1)]

@@ -136,9 +136,9 @@ def play_model(
     model.policy(asked, 1, environment)  # refuses before any work starts
     episodes = settings.num_eval_eps or default_episodes(environment, asked.name, query.goals)
     steps, window = settings.num_eval_steps, model.layout.length
-    baseline = model.scheme.attend == "causal"
+    baseline, frames = model.scheme.attend == "causal", max(1, model.config.dataset.sampling.goal_frames)
     plan, recorded = build_plan(
-        environment, data, query, asked.name, episodes, settings.seed, steps, window, protocol, baseline
+        environment, data, query, asked.name, episodes, settings.seed, steps, window, protocol, baseline, frames
     )
     ends = asked.name == "goal" and query.goals == "demonstrated"  # which lie beyond any window
     near = bool(recorded) and not ends and asked.name in OPEN

@@ -34,6 +34,7 @@ def build_plan(
     window: int | None = None,
     protocol: Protocol = FAIR,
     baseline: bool = False,
+    goal_frames: int = 1,
 ) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
     """Rows for query ``name``, and for goals and waypoints from held-out episodes the recorded actions that reach them.
 
@@ -41,6 +42,7 @@ def build_plan(
             none of its own.
     window: timesteps that the model sees, which space the waypoints; None = whole episodes.
     protocol, baseline: how goals and prompts of held-out episodes are taken, and for which kind of model.
+    goal_frames: last states of a demonstration that make its end a goal.
     Raises ConfigError where there is nothing to ask for.
     """
     if name == "return" and query.target == "nearest":
@@ -49,7 +51,7 @@ def build_plan(
         target = wanted_return(data, query.target)
         return EpisodePlan.build(episodes, seed, name, target_return=target, budget=budget), {}
     if name == "goal" and query.goals == "demonstrated":
-        return demonstrated_goals(environment, data, episodes, seed, budget)
+        return demonstrated_goals(environment, data, episodes, seed, budget, goal_frames)
     if name == "goal" and (query.goals == "near" or environment.goal(0) is None):
         if query.goals == "own":
             raise ConfigError(f"'{environment.name}' has no goal of its own: try query.goals=demonstrated")
@@ -160,9 +162,10 @@ def waypoint_rows(
 
 
 def demonstrated_goals(
-    environment: Environment, data: Dataset | None, episodes: int, seed: int, budget: int | None
+    environment: Environment, data: Dataset | None, episodes: int, seed: int, budget: int | None, frames: int = 1
 ) -> tuple[EpisodePlan, dict[int, np.ndarray]]:
-    """Held-out episodes from their beginnings, which ask for the last state of each, and their actions (C-BeT's evaluation).
+    """Held-out episodes from their beginnings, which ask for the last ``frames`` states of each, and their actions (C-BeT's
+    evaluation).
 
     Rows know the mode of their episode, so that records can say how much of it they repeat. More rows than held-out episodes
     go through these again, with other policy seeds. Raises ConfigError where the data do not say how an episode begins, or
@@ -179,9 +182,12 @@ def demonstrated_goals(
     for i in range(episodes):
         episode = chosen[i % len(chosen)]
         row, actions = _recorded_row(store, i, episode, 0, int(store.lengths[episode]))
-        goal = {f.name: np.array(store.finals[f.name][episode]) for f in store.spec.with_role("state")}
-        mode = environment.mode(store.episode(episode)) or None
-        rows.append(replace(row, policy_seed=int(rng.integers(2**31)), query="goal", budget=budget, goal=goal, mode=mode))
+        states, end = store.spec.with_role("state"), int(store.ends[episode])
+        goal = {f.name: np.array(store.finals[f.name][episode]) for f in states}
+        before = slice(end - min(frames - 1, int(store.lengths[episode])), end)
+        approach = {f.name: np.array(store.array(f.name)[before]) for f in states} if frames > 1 else None
+        mode, asked = environment.mode(store.episode(episode)) or None, int(rng.integers(2**31))
+        rows.append(replace(row, policy_seed=asked, query="goal", budget=budget, goal=goal, approach=approach, mode=mode))
         replayed[i] = actions
     return EpisodePlan(tuple(rows)), replayed
 

@@ -128,7 +128,7 @@ class ModelPolicy:
             self._recall(slot, row)
             if self.lead:
                 self.keep[slot] = min(self.lead + (self.query.history if self.query.history is not None else k), k - 1)
-                self._lead_by(slot, wishes[1])
+                self._lead_by(slot, wishes[1], row.approach or {})
             else:
                 self.keep[slot] = self.query.kept(k, int(self.budget[slot]))
                 self._want(slot, wishes)
@@ -173,12 +173,17 @@ class ModelPolicy:
                 values = torch.nan_to_num(torch.as_tensor(np.asarray(states[f.parent])))
                 self.wanted_states[f.name][slot, : len(times)] = self._to_model(f, values)
 
-    def _lead_by(self, slot: int, goal: Mapping[str, np.ndarray]) -> None:
-        """Shows a goal, states ``(1, *shape)``, in every timestep in front of the window; nothing where it is empty."""
+    def _lead_by(self, slot: int, goal: Mapping[str, np.ndarray], approach: Mapping[str, np.ndarray]) -> None:
+        """Shows a goal, states ``(1, *shape)``, behind the states that led there, ``(n, *shape)``, in front of the window.
+        Where these are too few or unknown the first one stands in every timestep before; nothing does where no goal is."""
         self.led[slot] = bool(goal)
         for f in self._states:
             if f.parent in goal:
-                self.cells[f.name][slot, : self.lead] = self._to_model(f, torch.nan_to_num(torch.as_tensor(goal[f.parent])))
+                states = np.concatenate([approach[f.parent], goal[f.parent]]) if approach else goal[f.parent]
+                frames = torch.nan_to_num(torch.as_tensor(states[-self.lead :]))
+                values = self._to_model(f, frames)
+                self.cells[f.name][slot, : self.lead] = values[:1]
+                self.cells[f.name][slot, self.lead - len(values) : self.lead] = values
 
     def _to_model(self, f: Factor, value: Tensor) -> Tensor:
         """Values of the factor that ``f`` is (a part of), ``(n, ...)``, to model units."""

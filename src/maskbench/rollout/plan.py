@@ -77,6 +77,7 @@ class PlanRow:
     query:         name of the masking query that the policy is asked by.
     target_return: return to ask for (``return`` query), in the environment's reward units.
     goal:          state-factor values to reach, each ``(*shape)``; NaN entries are not asked for.
+    approach:      the states that led to the goal, each ``(n, *shape)``, for models whose goals are several frames.
     waypoints:     states to pass through at given times (``waypoint`` query).
     budget:        executed actions allowed; None = the environment's horizon.
     start:         saved simulator state to begin from, instead of the one that ``env_seed`` draws.
@@ -98,6 +99,7 @@ class PlanRow:
     context: Mapping[str, np.ndarray] | None = None
     moment: int | None = None
     mode: str | None = None
+    approach: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if min(self.row, self.env_seed, self.policy_seed) < 0:
@@ -106,10 +108,12 @@ class PlanRow:
             raise ConfigError(f"row {self.row}: budget must be at least one step; found {self.budget}")
         if self.goal is not None and not self.goal:
             raise ConfigError(f"row {self.row}: an empty goal asks for nothing; use goal=None")
+        if self.approach is not None and self.approach.keys() != (self.goal or {}).keys():
+            raise ConfigError(f"row {self.row}: the states that lead to a goal must be of the goal's factors")
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; arrays as ``{"dtype", "values"}`` with null for NaN, so that the text is standard JSON. What came later
-        (waypoints, context, moment, mode) is listed only where there is any, which keeps the hashes of plans without."""
+        (waypoints, context, moment, mode, approach) is listed only where there is any: hashes of plans without stay."""
         content = {
             "row": int(self.row),
             "env_seed": int(self.env_seed),
@@ -128,6 +132,8 @@ class PlanRow:
             content["moment"] = int(self.moment)
         if self.mode is not None:
             content["mode"] = self.mode
+        if self.approach is not None:
+            content["approach"] = {name: _encode(value) for name, value in self.approach.items()}
         return content
 
     @classmethod
@@ -146,6 +152,7 @@ class PlanRow:
             context={name: _decode(value) for name, value in row["context"].items()} if "context" in row else None,
             moment=row.get("moment"),
             mode=row.get("mode"),
+            approach={name: _decode(value) for name, value in row["approach"].items()} if "approach" in row else None,
         )
 
 
