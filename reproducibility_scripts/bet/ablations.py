@@ -92,16 +92,11 @@ def main(
 ) -> None:
     """Trains what is missing, then tabulates paper, study and ours and judges their conclusions."""
     mode, env = study.checked(mode, env)
-    chosen = only or variants(env)
-    if unknown := [v for v in chosen if v not in variants(env)]:
-        raise typer.BadParameter(f"variants of {env}: {', '.join(variants(env))}; found {unknown}")
     root = folder or Path(f"train_runs/bet/ablations_{env}_{mode}")
     console = Console(stderr=True)
     count = study.seeds_of(mode, seeds, 3)
-    groups = {v.replace(" ", "_"): v for v in variants(env)}
-    lines = {f"{g}/{s}": [*line(v, env, mode, s), *(more or ())] for s in range(count) for g, v in groups.items()}
-    results = study.train(root, lines, workers, console, only=[g for g, v in groups.items() if v in chosen])
-    ours = {v: study.numbers(results[g], env) for g, v in groups.items() if g in results}
+    results = study.train_rows(root, variants(env), only, lambda v, s: line(v, env, mode, s), more, count, workers, console)
+    ours = {v: study.numbers(runs, env) for v, runs in results.items()}
     table = study.side_by_side(f"{env}: ablations", env, ours)
     study.write(root, "ablations", table, orderings(env), env, ours, console)
 

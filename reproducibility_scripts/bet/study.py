@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -110,6 +110,29 @@ def train(
     for name, run in done.items():
         groups.setdefault(name.rpartition("/")[0], []).append(run)
     return groups
+
+
+def train_rows(
+    root: Path,
+    rows: Collection[str],
+    only: Collection[str] | None,
+    line_of: Callable[[str, int], Sequence[str]],
+    more: Sequence[str] | None,
+    seeds: int,
+    workers: int,
+    console: Console,
+) -> dict[str, list[Run]]:
+    """Results of the rows of a table that have any, after those ``only`` (None: of all) are trained for so many ``seeds``.
+
+    line_of: overrides of a row and seed; ``more`` are those of every run.
+    A row's runs lie in a folder of its name, spaces as underscores. Raises BadParameter where ``only`` names no row.
+    """
+    if unknown := [row for row in only or () if row not in rows]:
+        raise typer.BadParameter(f"rows are {', '.join(rows)}; found {unknown}")
+    folders = {row.replace(" ", "_").translate({ord(c): None for c in ",()"}): row for row in rows}
+    lines = {f"{folder}/{s}": [*line_of(row, s), *(more or ())] for s in range(seeds) for folder, row in folders.items()}
+    results = train(root, lines, workers, console, only=[f for f, row in folders.items() if row in (only or rows)])
+    return {folders[folder]: runs for folder, runs in results.items()}
 
 
 def judged(runs: Sequence[Run], version: MetricsVersion) -> list[Run]:

@@ -117,17 +117,13 @@ def main(
     mode, env = study.checked(mode, env)
     if env not in COLUMNS:
         raise typer.BadParameter(f"the successors' papers play {' and '.join(COLUMNS)}; found '{env}'")
-    if unknown := [row for row in only or () if row not in ROWS]:
-        raise typer.BadParameter(f"models are {', '.join(ROWS)}; found {unknown}")
     root = folder or Path(f"train_runs/bet/successors_{env}_{mode}")
     console = Console(stderr=True)
     count = seeds or (1 if mode == "quick" else 3)
-    groups = {row.replace(" ", "_").translate({ord(c): None for c in ",()"}): row for row in ROWS}
-    lines = {f"{g}/{s}": [*line(row, env, mode, s), *(more or ())] for s in range(count) for g, row in groups.items()}
-    results = study.train(root, lines, workers, console, only=[g for g, row in groups.items() if row in (only or ROWS)])
+    results = study.train_rows(root, ROWS, only, lambda row, s: line(row, env, mode, s), more, count, workers, console)
     ours: dict[Key, Measured] = {}
-    for group, runs in results.items():
-        ours |= numbers(groups[group], runs, env)
+    for row, runs in results.items():
+        ours |= numbers(row, runs, env)
     compared = comparison_table(f"{env}: what came after BeT", claims(env), ours)
     judged = ordering_table(f"{env}: what is said of it", orderings(env), claims(env), ours, lower_is_better=False)
     compared.save(root / "successors")
