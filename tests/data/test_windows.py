@@ -84,6 +84,22 @@ def test_legacy_slicing_drops_the_last_window_of_each_episode():
     assert sampler([6, 4, 7]).num_windows == 3 + 1 + 4
 
 
+def test_beginnings_make_first_timesteps_part_of_as_many_windows_as_later_ones():
+    drawn = sampler([6, 2], beginnings=True)
+    (window,) = drawn.epoch_batches(0)
+    assert drawn.num_windows == (3 + 3) + (1 + 1)
+    assert window.valid is not None
+    seen = [
+        (e, t)
+        for (e, start), valid in zip(sources(window), window.valid, strict=True)
+        for t in range(start, start + int(valid.sum()))
+    ]
+    assert [seen.count((0, t)) for t in range(6)] == [4, 4, 4, 3, 2, 1]
+    assert [seen.count((1, t)) for t in range(2)] == [2, 1]
+    assert bool((window.valid[:, :-1] >= window.valid[:, 1:]).all())
+    assert next(iter(drawn.all_windows())).batch == 3 + 1  # evaluation keeps to whole windows
+
+
 def test_short_episodes_are_padded_skipped_or_refused():
     assert [sources(w) for w in sampler([2, 5], short="pad").all_windows()] == [[(0, 0), (1, 0), (1, 1)]]
     skipped = sampler([2, 5], short="skip")

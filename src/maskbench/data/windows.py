@@ -53,6 +53,7 @@ class WindowSampler:
         short: Short = "pad",
         stride: int = 1,
         legacy_slicing: bool = False,
+        beginnings: bool = False,
         device: torch.device | str = "cpu",
         normaliser: Normaliser | None = None,
         known: Mapping[str, np.ndarray] | None = None,
@@ -75,6 +76,9 @@ class WindowSampler:
         short:    an episode shorter than ``length`` gives one window padded at its end (``pad``), none (``skip``), or an error.
         stride:   distance between the first timesteps of an episode's windows.
         legacy_slicing: leaves out each episode's last window, as the released BeT loaders do (bet.md section 1.5).
+        beginnings: adds windows of an episode's first 1, 2, .. ``length - 1`` timesteps, as the histories of rollouts are. Each
+            timestep is then in equally many windows; otherwise the first action is in one, those after it in ``length``.
+            What follows in them is recorded, but not ``valid``.
         known:    per stored factor ``(E,)`` bool over the episodes of the store: which of them have it; factors that are not
             named are known everywhere. What is unknown reads as zero, and windows say so (``Window.known``).
         goal_frames: the first timesteps of each window hold later states of its episode, goals in hindsight; a share
@@ -110,14 +114,16 @@ class WindowSampler:
         if final and not scattered:
             raise ConfigError("dataset.sampling.final is for episodes of pictures; others give their last states as goals")
         self._final, self._prompts, self._chosen, self._shuffle = int(final), prompts, chosen, shuffle_slots
+        if beginnings and scattered:
+            raise ConfigError("dataset.sampling.beginnings is for episodes without pictures; leave it out")
         has_goals = hindsight != "none" and any(f.role == "goal" for f in self.spec)
         padded = scattered or self._tail > 0 or (short == "pad" and bool((self._lengths < length).any()))
-        stays = not padded and not goal_frames and not has_goals
+        stays = not padded and not goal_frames and not has_goals and not beginnings
         self._on_disk = store.place == "mmap" and self.device.type == "cpu" and stays
 
         room = np.maximum(self._lengths + self._tail, length) if padded else self._lengths
         self._begins = store.ends[chosen] - self._lengths if self._on_disk else np.cumsum(room) - room
-        self._table = self._windows(stride)
+        self._table = self._windows(stride, beginnings)
         self._scattered = ScatteredRows(store, chosen, found, self._on_device, final) if scattered else None
         if self.num_windows == 0:
             raise DataError(
@@ -209,8 +215,8 @@ class WindowSampler:
         else:
             window = self._recorded(table, index)
         if self._goals is not None:
-            _, start, _, episode = table.places.take(index, axis=1)
-            goals, shown = self._goals.draw(random, episode, start + self._history)
+            _, start, valid, episode = table.places.take(index, axis=1)
+            goals, shown = self._goals.draw(random, episode, start + valid)
             window = self._with_goals(window, goals, shown.to(self.device))
         if self._tokens is not None:
             row, start, _, episode = table.places.take(index, axis=1)
@@ -262,8 +268,8 @@ class WindowSampler:
         tensor = tensor.to(self.device, dtype)
         return tensor if self._normaliser is None or dtype == torch.uint8 else self._normaliser.apply(factor.name, tensor)
 
-    def _windows(self, stride: int) -> _Table:
-        """Where each window starts."""
+    def _windows(self, stride: int, beginnings: bool = False) -> _Table:
+        """Where each window starts, and how much of it is recorded."""
         reach = self._lengths + self._tail + self._final
         starts = reach - self._history + (0 if self._legacy else 1)
         count = -(-starts // stride)
@@ -278,10 +284,14 @@ class WindowSampler:
                 )
             count = np.where(is_short, 1 if self._short == "pad" else 0, count)
         used = np.flatnonzero(count)
-        count = count[used]
+        whole = np.minimum(self._history, self._lengths[used] + self._final)  # recorded timesteps of an episode's first window
+        early = whole - 1 if beginnings else np.zeros_like(whole)  # windows that are shorter still
+        count = count[used] + early
         first = np.cumsum(count) - count
-        start = (np.arange(count.sum()) - np.repeat(first, count)) * stride
+        place = np.arange(count.sum()) - np.repeat(first + early, count)
+        start = np.maximum(place, 0) * stride
         valid = np.minimum(np.repeat(self._lengths[used] + self._final, count) - start, self._history)
+        valid = np.where(place < 0, np.repeat(whole, count) + place, valid)
         weight = np.cumsum(self._lengths[used] if self._by == "length" else np.ones(len(used)))
         return _Table(
             places=np.stack([np.repeat(self._begins[used], count) + start, start, valid, np.repeat(used, count)]),

@@ -58,6 +58,7 @@ class Sampling:
     hindsight: Literal["none", "last", "random", "later", "ahead"] = "none"
     reach: Annotated[int, Bound(least=2)] = 64
     final: bool = False
+    beginnings: bool = False
     shuffle_slots: Literal["none", "episode", "observation"] = "none"
 
 
