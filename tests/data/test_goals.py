@@ -70,6 +70,16 @@ def test_goals_are_drawn_anew_each_step_and_again_for_the_same_step() -> None:
     assert torch.equal(a.fixed(5, 1).values["state"], a.fixed(5, 1).values["state"])
 
 
+def test_goals_of_beginnings_may_be_the_very_next_states() -> None:
+    window = sampler(1, beginnings=True).batch(0)
+    assert window.valid is not None
+    goal, last = window.values["state"][:, 0, 1], window.valid.sum(1) - 1
+    own = window.values["state"][torch.arange(window.batch), last, 1]
+    first = (last == 1) & (window.values["state"][:, 1, 1] == 0)
+    assert (goal > own).all()
+    assert (goal[first] == 1).any()
+
+
 def test_windows_of_short_episodes_are_padded_behind_their_goal() -> None:
     window = WindowSampler(store((2, 6)), 5, 50, 0, goal_frames=1, goal_drop=0.0).batch(0)
     short = window.values["state"][:, 1, 0] == 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,10 @@ from maskbench.data.normalise import Normaliser
 from maskbench.data.store import EpisodeStore, write_store
 from maskbench.data.windows import WindowSampler
 from maskbench.errors import ConfigError, DataError
+from maskbench.masking.causal import CausalMask
+from maskbench.models.decoder import Decoder
+from maskbench.models.heads import build_heads
+from maskbench.tokens.layout import build_layout
 
 
 def sampler(lengths, length=4, batch_size=8, seed=0, **options):
@@ -98,6 +104,18 @@ def test_beginnings_make_first_timesteps_part_of_as_many_windows_as_later_ones()
     assert [seen.count((1, t)) for t in range(2)] == [2, 1]
     assert bool((window.valid[:, :-1] >= window.valid[:, 1:]).all())
     assert next(iter(drawn.all_windows())).batch == 3 + 1  # evaluation keeps to whole windows
+
+
+def test_what_follows_a_beginning_reaches_no_prediction():
+    layout = build_layout(SPEC, 4)
+    torch.manual_seed(0)
+    model = Decoder(layout, build_heads(SPEC.select(["action"]), 16, {}), n_layer=1, n_head=2, n_embd=16, dropout=0.0).eval()
+    window = next(sampler([6], beginnings=True).epoch_batches(0))
+    masks = CausalMask().sample(torch.Generator().manual_seed(0), window.batch, layout).within(window)
+    changed = {n: torch.where(window.valid.view(-1, 4, *(1,) * (v.dim() - 2)), v, 0) for n, v in window.values.items()}
+    before, after = (model(replace(window, values=v), masks)["action"] for v in (window.values, changed))
+    torch.testing.assert_close(before[window.valid], after[window.valid])
+    assert not (masks.predict & ~window.valid[..., None]).any()
 
 
 def test_short_episodes_are_padded_skipped_or_refused():
