@@ -91,3 +91,5 @@ def test_prompts_come_with_their_episodes(store):
 def test_what_pictures_cannot_do_is_refused(store):
     with pytest.raises(ConfigError, match="without goals"):
         WindowSampler(store, 3, 4, 0, goal_frames=1)
+    with pytest.raises(ConfigError, match="without pictures"):
+        WindowSampler(store, 3, 4, 0, beginnings=True)
