@@ -80,6 +80,14 @@ def test_goals_of_beginnings_may_be_the_very_next_states() -> None:
     assert (goal[first] == 1).any()
 
 
+def test_goals_in_the_tokens_of_beginnings_may_be_the_very_next_states_too() -> None:
+    window = WindowSampler(add_goals(store()), 3, 400, 0, hindsight="later", beginnings=True).batch(0)
+    assert window.valid is not None
+    goal, length = window.values["goal_state"][:, 0, 1], window.valid.sum(1)
+    assert (goal >= window.values["state"][:, 0, 1] + length).all()
+    assert (goal[length == 1] == 1).any()
+
+
 def test_windows_of_short_episodes_are_padded_behind_their_goal() -> None:
     window = WindowSampler(store((2, 6)), 5, 50, 0, goal_frames=1, goal_drop=0.0).batch(0)
     short = window.values["state"][:, 1, 0] == 0

@@ -76,9 +76,9 @@ class WindowSampler:
         short:    an episode shorter than ``length`` gives one window padded at its end (``pad``), none (``skip``), or an error.
         stride:   distance between the first timesteps of an episode's windows.
         legacy_slicing: leaves out each episode's last window, as the released BeT loaders do (bet.md section 1.5).
-        beginnings: adds windows of an episode's first 1, 2, .. ``length - 1`` timesteps, as the histories of rollouts are. Each
-            timestep is then in equally many windows; otherwise the first action is in one, those after it in ``length``.
-            What follows in them is recorded, but not ``valid``.
+        beginnings: adds windows of an episode's first 1, 2, .. ``length - 1`` timesteps, as the histories of rollouts are. The
+            first action is then in as many windows as later ones, ``length``; otherwise it is in one. What
+            follows in them is recorded, but not ``valid``.
         known:    per stored factor ``(E,)`` bool over the episodes of the store: which of them have it; factors that are not
             named are known everywhere. What is unknown reads as zero, and windows say so (``Window.known``).
         goal_frames: the first timesteps of each window hold later states of its episode, goals in hindsight; a share
@@ -219,11 +219,11 @@ class WindowSampler:
             goals, shown = self._goals.draw(random, episode, start + valid)
             window = self._with_goals(window, goals, shown.to(self.device))
         if self._tokens is not None:
-            row, start, _, episode = table.places.take(index, axis=1)
+            row, start, valid, episode = table.places.take(index, axis=1)
             if self._later is None:
                 window = self._tokens.fill(random, window, row, self._lengths[episode] - start)
             else:
-                window = self._tokens.show(window, self._later.draw(random, episode, start + window.length)[0])
+                window = self._tokens.show(window, self._later.draw(random, episode, start + valid)[0])
         if self._tail:
             shape = (window.batch, window.length, len(self.spec))
             known = torch.ones(shape, dtype=torch.bool, device=self.device) if window.known is None else window.known.clone()
